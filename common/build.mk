@@ -1,0 +1,1 @@
+common_LIB := common/crc32.c common/log.c

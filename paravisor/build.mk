@@ -1,0 +1,1 @@
+paravisor_LIB :=
