@@ -1,1 +1,2 @@
 devices_LIB :=
+include vtl2-devices/x86emu.mk
