@@ -1,0 +1,229 @@
+/*
+ * IGVM library: strict reader, writer, page-table relocation, and adding a VTL0 payload.
+ *
+ * Functions that can fail return 0 or a negative errno (-EINVAL: the file or the request is wrong,
+ * -ENOMEM) and then fill *err, which may be NULL. No function keeps err. Nothing here does I/O.
+ * Format: common/abi/igvm.h.
+ */
+#ifndef PARAPET_IGVM_IGVM_H
+#define PARAPET_IGVM_IGVM_H
+
+#include "common/types.h"
+#include "common/abi/igvm.h"
+#include "common/abi/shim.h"
+
+#define IGVM_NO_HEADER 0xffffffffu
+
+struct igvm_error {
+	char text[232]; /* one sentence without newline: what is wrong */
+	u32 header;	/* index of the variable header it is about, or IGVM_NO_HEADER */
+	u64 offset;	/* file offset of that header, or of the place in question */
+};
+
+/* Writes "header 12 at 0x150: TEXT", or TEXT alone, to buf. Returns buf. */
+const char *igvm_error_string(const struct igvm_error *err, char *buf, size_t len);
+
+/* ------------------------------------------------------------------------------------ reading */
+
+/* Limits of this reader beyond those of the format; larger files are refused. */
+#define IGVM_MAX_AREAS		  256	     /* parameter areas */
+#define IGVM_MAX_AREA_BYTES	  (64 * MiB) /* of all parameter areas together */
+#define IGVM_MAX_PAGE_TABLE_BYTES (16 * MiB) /* of a page-table relocation region */
+#define IGVM_MAX_RELOCATIONS	  64	     /* relocatable regions */
+#define IGVM_MAX_REGISTERS	  64	     /* in a VBS context */
+
+/* A checked file. Points into the caller's bytes, which must stay and must not change. */
+struct igvm {
+	const u8 *file;
+	u32 file_size;
+	u32 version; /* 1 or 2 */
+	enum igvm_arch arch;
+	u32 checksum;
+	u32 headers_offset;
+	u32 headers_size;  /* the file data begins at headers_offset + headers_size */
+	u32 header_count;  /* all variable headers, skipped optional ones included */
+	u32 platform_mask; /* all bits that platforms define */
+	u32 platform_count;
+	struct igvm_supported_platform platform[IGVM_PLATFORM_TYPES];
+};
+
+/* One variable header. Integers are copies; pointers go into the file. */
+struct igvm_header {
+	u32 type;   /* enum igvm_type, or unknown with IGVM_TYPE_IS_OPTIONAL */
+	u32 index;  /* 0.. in file order */
+	u32 offset; /* of its type field in the file */
+	u32 mask;   /* compatibility mask; all ones for types that have none */
+	u32 length; /* of the content */
+	const u8 *content;
+	/*
+	 * The bytes that the header points to, NULL where file_offset is 0 (zeros): PAGE_DATA 4096,
+	 * PARAMETER_AREA number_of_bytes, CoRIM size_bytes, VP_CONTEXT the context.
+	 */
+	const u8 *data;
+	u32 data_len;
+	union {
+		struct igvm_supported_platform platform;
+		struct igvm_guest_policy guest_policy;
+		struct igvm_relocatable_region relocatable;
+		struct igvm_page_table_relocation page_table;
+		struct igvm_corim corim; /* document and signature */
+		struct igvm_cca_policy cca_policy;
+		struct igvm_parameter_area area;
+		struct igvm_page_data page;
+		struct igvm_parameter_insert insert;
+		struct igvm_vp_context vp;
+		struct igvm_required_memory required;
+		struct igvm_error_range error_range;
+		struct igvm_parameter parameter; /* all igvm_is_parameter() types */
+		const struct igvm_snp_id_block *snp_id_block;
+		const struct igvm_vbs_measurement *vbs_measurement;
+	} u;
+};
+
+/*
+ * Checks all of `file` (len bytes) against the rules of the format and fills *ig. After success
+ * every function below works without further checks. Heap use is temporary and bounded by the
+ * header section.
+ */
+int igvm_open(struct igvm *ig, const void *file, size_t len, struct igvm_error *err);
+
+/* Iteration in file order: for (igvm_first(ig, &it); igvm_next(&it, &h);) */
+struct igvm_iter {
+	const struct igvm *ig;
+	u32 offset;
+	u32 index;
+};
+void igvm_first(const struct igvm *ig, struct igvm_iter *it);
+bool igvm_next(struct igvm_iter *it, struct igvm_header *h);
+/* As igvm_next, but only headers of that type (any if 0) that apply to all platforms in mask. */
+bool igvm_next_of(struct igvm_iter *it, u32 type, u32 mask, struct igvm_header *h);
+
+/* The platform header of that type, or NULL. Its mask selects the headers that apply. */
+const struct igvm_supported_platform *igvm_find_platform(const struct igvm *ig,
+							 enum igvm_platform_type type);
+/* The platform type that has exactly this one bit, or -1 */
+int igvm_platform_of(const struct igvm *ig, u32 mask);
+
+/* True for the types whose content is struct igvm_parameter */
+bool igvm_is_parameter(u32 type);
+/* Guest bytes that a PAGE_DATA header covers: 4096, or 2 MiB of zeros */
+u32 igvm_page_bytes(const struct igvm_header *h);
+/* Short lower-case name: "page-data"; "unknown" for types that are not in enum igvm_type */
+const char *igvm_type_name(u32 type);
+const char *igvm_platform_name(u32 platform_type);
+/* "rip", "cr3"...; NULL if not a register that an x64 file can hold */
+const char *igvm_register_name(u32 name);
+
+/* A register of a VBS context: VP_CONTEXT for the VSM platform */
+enum igvm_register_form { IGVM_REG_U64, IGVM_REG_TABLE, IGVM_REG_SEGMENT };
+struct igvm_register {
+	u8 vtl;
+	u32 name; /* enum igvm_x64_register in x64 files */
+	enum igvm_register_form form;
+	union {
+		u64 value;
+		struct igvm_table_register table;
+		struct igvm_segment_register segment;
+	} u;
+};
+/* Number of registers in the context, each name once, all of the same VTL */
+u32 igvm_register_count(const struct igvm_header *vp);
+/* i < igvm_register_count() */
+void igvm_register_get(const struct igvm *ig, const struct igvm_header *vp, u32 i,
+		       struct igvm_register *reg);
+/* Finds one u64 register by name. False if the context does not set it. */
+bool igvm_register_u64(const struct igvm *ig, const struct igvm_header *vp, u32 name, u64 *value);
+
+/* --------------------------------------------------------------------------------- relocation */
+
+/* True if the region may be loaded at base: alignment, minimum and maximum. */
+bool igvm_base_is_valid(const struct igvm_relocatable_region *region, u64 base);
+
+/*
+ * Moves the page tables of an image by `offset` (new base - old base, wraps for downward moves).
+ * tables: pt->size bytes, the pages of the page-table region as the file gives them, the rest
+ * zero; changed in place and to be written to pt->gpa + offset. Leaves that map `region` move with
+ * it; new tables come from the pages behind pt->used_size. *cr3 is moved too.
+ * The content of the tables is not trusted. On failure `tables` is undefined.
+ */
+int igvm_relocate_page_tables(void *tables, const struct igvm_page_table_relocation *pt,
+			      const struct igvm_relocatable_region *region, u64 offset, u64 *cr3,
+			      struct igvm_error *err);
+
+/* ------------------------------------------------------------------------------------ writing */
+
+/*
+ * Collects headers in the order of the calls and their data; equal data is stored once. The first
+ * failure sticks: later calls do nothing and igvm_writer_finish() reports it.
+ */
+struct igvm_writer;
+
+/* version 1 (x64 only) or 2. NULL if out of memory. */
+struct igvm_writer *igvm_writer_new(u32 version, enum igvm_arch arch);
+void igvm_writer_free(struct igvm_writer *w);
+
+/*
+ * Appends any header. The file_offset field in content is replaced by the place of data (0 if
+ * data_len is 0). data is copied, and zero padded as the type demands: PAGE_DATA to 4096,
+ * PARAMETER_AREA to number_of_bytes, VP_CONTEXT (other than VSM's, see igvm_write_registers) as is.
+ */
+void igvm_write(struct igvm_writer *w, u32 type, const void *content, u32 length, const void *data,
+		size_t data_len);
+/* Appends a header of another file with its data. */
+void igvm_write_copy(struct igvm_writer *w, const struct igvm_header *h);
+
+void igvm_write_platform(struct igvm_writer *w, const struct igvm_supported_platform *p);
+/* len 0: a page of zeros; else at most 4096 */
+void igvm_write_page(struct igvm_writer *w, u64 gpa, u32 mask, u32 flags, enum igvm_page_type type,
+		     const void *data, size_t len);
+void igvm_write_area(struct igvm_writer *w, u32 index, u64 bytes, const void *data, size_t len);
+void igvm_write_parameter(struct igvm_writer *w, enum igvm_type type, u32 area, u32 byte_offset);
+void igvm_write_insert(struct igvm_writer *w, u64 gpa, u32 mask, u32 area);
+void igvm_write_required(struct igvm_writer *w, u64 gpa, u32 mask, u32 bytes, u32 flags);
+/* VP context of the VSM platform, VP 0 */
+void igvm_write_registers(struct igvm_writer *w, u32 mask, const struct igvm_register *regs,
+			  u32 count);
+
+/*
+ * Builds the file: *out (free() it) and *out_len. The result is checked by igvm_open() first, so a
+ * wrong sequence of calls gives an error here. Does not free the writer.
+ */
+int igvm_writer_finish(struct igvm_writer *w, void **out, size_t *out_len, struct igvm_error *err);
+
+/* ------------------------------------------------------------- OpenHCL-style paravisor images */
+
+/* Where an image keeps what; addresses are those of the file, before relocation. */
+struct igvm_paravisor {
+	u32 mask;	/* platform bit */
+	u64 shim_gpa;	/* load address of the boot shim */
+	u64 params_gpa; /* struct shim_params */
+	struct shim_params params;
+	u64 imported_gpa; /* struct shim_imported_regions */
+	bool has_vtl0_config;
+	struct shim_measured_vtl0 vtl0; /* GPA 0; valid if has_vtl0_config */
+};
+/* Finds the shim's parameters by the VP context of the platform bit `mask`. */
+int igvm_find_paravisor(const struct igvm *ig, u32 mask, struct igvm_paravisor *out,
+			struct igvm_error *err);
+
+#define IGVM_VTL0_KERNEL_BASE	(16 * MiB) /* where a bzImage goes */
+#define IGVM_VTL0_CMDLINE_PAGES 16	   /* at most, from GPA 0x1000 */
+#define IGVM_VTL0_LIMIT		(2 * GiB)  /* the payload ends below */
+
+struct igvm_vtl0_linux {
+	const void *kernel; /* bzImage or ELF vmlinux */
+	size_t kernel_len;
+	const void *initrd; /* NULL: none */
+	size_t initrd_len;
+	const char *cmdline; /* NULL: empty */
+};
+/*
+ * Adds a Linux guest to a paravisor image of one platform: measured VTL0 configuration at GPA 0,
+ * command line at GPA 0x1000, kernel, initrd; and lists them in the imported-regions page. The
+ * initrd goes behind everything that the kernel covers before it reads it.
+ * *out is malloc'ed. Refused: a payload is there already, not a kernel, does not fit.
+ */
+int igvm_add_vtl0_linux(const void *image, size_t len, const struct igvm_vtl0_linux *payload,
+			void **out, size_t *out_len, struct igvm_error *err);
+
+#endif
