@@ -118,10 +118,11 @@ unsigned x86_cpl(const struct x86_cpu *cpu);
 /* Bits of the code segment: 16, 32 or 64. */
 unsigned x86_code_bits(const struct x86_cpu *cpu);
 
-#define X86_WALK_USER	  BIT(0) /* check as CPL 3 */
-#define X86_WALK_SET_AD	  BIT(1) /* set accessed and dirty bits (needs ops->ram_cmpxchg) */
-#define X86_WALK_IMPLICIT BIT(2) /* supervisor access to a system table: RFLAGS.AC does not help \
-				  */
+#define X86_WALK_USER	BIT(0) /* check as CPL 3 */
+#define X86_WALK_SET_AD BIT(1) /* set accessed and dirty bits (needs ops->ram_cmpxchg) */
+#define X86_WALK_IMPLICIT                                                      \
+	BIT(2) /* supervisor access to a system table: RFLAGS.AC does not help \
+		*/
 
 /*
  * Linear address to guest physical address: no paging, 32-bit, PAE, 4 and 5 levels.
