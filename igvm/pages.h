@@ -1,0 +1,35 @@
+/* A plan of guest pages to be written to an image: runs with their content, sorted by address. */
+#ifndef PARAPET_IGVM_PAGES_H
+#define PARAPET_IGVM_PAGES_H
+
+#include "igvm/elf.h"
+#include "igvm/igvm.h"
+
+#define PAGE_PLAN_MAX_RUNS 64
+
+/* Pages from gpa; data begins `lead` bytes into the first one, the rest is zero. */
+struct page_run {
+	u64 gpa;
+	u64 pages;
+	u32 lead;
+	const void *data; /* borrowed */
+	size_t len;
+	const char *tag; /* what it is, for people */
+};
+
+struct page_plan {
+	struct page_run run[PAGE_PLAN_MAX_RUNS];
+	u32 count;
+};
+
+/* Any address and length; rounds out to pages, at least one. bytes >= len: zeros behind data. */
+int page_plan_add(struct page_plan *plan, u64 gpa, const void *data, size_t len, u64 bytes,
+		  const char *tag, struct igvm_error *err);
+/* All segments, each at paddr + shift (wraps) */
+int page_plan_add_elf(struct page_plan *plan, const struct elf_image *elf, u64 shift,
+		      const char *tag, struct igvm_error *err);
+void page_plan_sort(struct page_plan *plan);
+/* Writes one run as measured private pages; a page of zeros needs no data in the file. */
+void page_run_write(const struct page_run *run, struct igvm_writer *w, u32 mask);
+
+#endif
