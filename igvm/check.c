@@ -527,7 +527,7 @@ static int check_spans(struct checker *c, struct igvm_spans *spans, const char *
 	if (!bad)
 		return 0;
 	return igvm_fail(c->err, bad->header, header_offset(c->ig, bad->header),
-			 "%s at 0x%llx overlap those of header %u", what,
+			 "%s at 0x%llx overlap those from header %u on", what,
 			 (unsigned long long)bad->start, other);
 }
 
