@@ -1,0 +1,100 @@
+/* Panic and processor exceptions. */
+#include "loader/panic.h"
+
+#include "common/abi/hv.h"
+#include "loader/cpu.h"
+#include "loader/format.h"
+#include "loader/log.h"
+
+/* Crash parameters 0 and 1: who crashed, as OpenHCL's shim names itself */
+#define CRASH_BOOTSHIM 0x4d494853544f4f42ull /* "BOOTSHIM" as memory bytes */
+#define CRASH_OHCLBOOT 0x4f48434c424f4f54ull /* "OHCLBOOT" read as a number */
+#define CRASH_PRE_OS   (5ull << 58)
+#define CRASH_NO_DUMP  BIT(61)
+
+static bool crash_msrs, port_io;
+static char reason[256];
+
+void panic_allow(bool msrs, bool ports)
+{
+	crash_msrs = msrs;
+	port_io = ports;
+}
+
+static void report(size_t length)
+{
+	wrmsr(HV_MSR_CRASH_P0, CRASH_BOOTSHIM);
+	wrmsr(HV_MSR_CRASH_P0 + 1, CRASH_OHCLBOOT);
+	wrmsr(HV_MSR_CRASH_P0 + 2, ~0ull);
+	wrmsr(HV_MSR_CRASH_P0 + 3, (u64)(uintptr_t)reason);
+	wrmsr(HV_MSR_CRASH_P4, length);
+	wrmsr(HV_MSR_CRASH_CTL,
+	      CRASH_PRE_OS | CRASH_NO_DUMP | HV_CRASH_CTL_MESSAGE | HV_CRASH_CTL_NOTIFY);
+}
+
+void shim_panic(const char *fmt, ...)
+{
+	static bool again;
+	va_list ap;
+	size_t length;
+
+	/* A fault inside the panic itself: nothing is left to try. */
+	if (again)
+		cpu_reset();
+	again = true;
+	va_start(ap, fmt);
+	length = shim_vformat(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	if (port_io)
+		shim_log_use_serial(0);
+	shim_log("shim: panic: %s", reason);
+	if (crash_msrs)
+		report(length);
+	cpu_reset();
+}
+
+/* ---- exceptions */
+
+#define EXCEPTIONS     32
+#define STUB_SIZE      16
+#define GATE_INTERRUPT 0x8e00u
+
+struct gate {
+	u16 offset0, selector, flags, offset1;
+	u32 offset2, reserved;
+};
+
+/* As the stubs in entry.S leave the stack */
+struct exception_frame {
+	u64 vector, error;
+	u64 rip, cs, rflags, rsp, ss;
+};
+
+extern __attribute__((visibility("hidden"))) const char exception_stubs[];
+_Noreturn void exception_panic(const struct exception_frame *frame);
+
+void exception_panic(const struct exception_frame *frame)
+{
+	shim_panic("processor exception %llu, error code %llx, at %llx, CR2 %llx, RSP %llx",
+		   (unsigned long long)frame->vector, (unsigned long long)frame->error,
+		   (unsigned long long)frame->rip, (unsigned long long)read_cr2(),
+		   (unsigned long long)frame->rsp);
+}
+
+void exceptions_init(void)
+{
+	static struct gate table[EXCEPTIONS];
+	u16 cs;
+
+	__asm__("mov %%cs, %0" : "=r"(cs));
+	for (u32 i = 0; i < EXCEPTIONS; i++) {
+		u64 stub = (u64)(uintptr_t)(exception_stubs + i * STUB_SIZE);
+
+		table[i] = (struct gate){.offset0 = (u16)stub,
+					 .selector = cs,
+					 .flags = GATE_INTERRUPT,
+					 .offset1 = (u16)(stub >> 16),
+					 .offset2 = (u32)(stub >> 32)};
+	}
+	load_idt(table, sizeof(table));
+}
