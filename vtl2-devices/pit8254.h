@@ -32,7 +32,8 @@ struct pit_channel {
 
 struct pit_state {
 	struct pit_channel ch[3];
-	bool speaker; /* bit 1 of port 0x61 */
+	u8 port61;	/* bits 3:0 as written */
+	u64 seen_edges; /* rising edges of channel 0 delivered since its count was loaded */
 };
 
 struct pit8254 {

@@ -4,31 +4,44 @@
 
 #include "vtl2-devices/bus.h"
 
-/* Source: National Semiconductor PC16550D data sheet. Eight ports, byte wide. */
+/*
+ * Source: National Semiconductor PC16550D data sheet. Eight ports, byte wide.
+ *
+ * Input is never lost: the model has a short stretch of "wire" in front of the FIFO, and what the
+ * FIFO cannot hold waits there. A FIFO reset puts unread input back on the wire, and the wire
+ * stands still until the driver is ready for input (it enables the receive interrupt, or polls the
+ * line status a few times without sending). Drivers reset the FIFO and read a byte blindly when
+ * they open a port; with a real UART that eats what was typed before.
+ *
+ * Transmission takes no time, and the receive timeout interrupt comes at once.
+ */
 #define SERIAL_PORTS 8u
 #define SERIAL_FIFO  16u
+#define SERIAL_WIRE  64u
 
 struct serial_cfg {
-	struct dev_irq irq;
+	struct dev_irq irq;	 /* gated by MCR OUT2, as on the PC */
 	struct dev_char_sink tx; /* what the guest sends, one call per byte */
-	/* The guest made room after serial_rx() had taken less than it was offered: call
-	 * serial_rx() again after this access. May be NULL. */
+	/* There is room again after serial_rx() had taken less than it was offered: call
+	 * serial_rx() once this access is over. May be NULL. */
 	void (*rx_room)(void *ctx);
 	void *rx_ctx;
 };
 
-/* Everything that a save must hold: plain values. */
+/* Everything that a save must hold: plain values. Queue entries are a byte, bit 8 for a break. */
 struct serial_state {
 	u8 ier, lcr, mcr, scr, dll, dlm;
-	u8 fcr;	       /* bit 0 FIFO on, bits 7:6 trigger level */
-	u8 lsr_errors; /* OE, sticky until LSR is read */
-	u8 msr_delta;  /* low half of MSR */
-	u8 lines;      /* high half of MSR as the host drives it: CTS, DSR, RI, DCD */
+	u8 fcr;		/* bit 0 FIFO on, bits 7:6 trigger level */
+	u8 lsr_overrun; /* OE, sticky until LSR is read */
+	u8 msr_delta;	/* low half of MSR */
+	u8 lines;	/* high half of MSR as the host drives it */
 	bool thre_pending;
+	bool rx_hold;	 /* the wire stands still, see above */
 	bool host_waits; /* serial_rx() was refused bytes */
-	u8 rx[SERIAL_FIFO];
-	u16 rx_break; /* bit per slot: this byte is a break */
-	u8 rx_head, rx_count;
+	u8 polls;	 /* line status reads since the last transmission */
+	u8 fifo_count, wire_count;
+	u16 fifo[SERIAL_FIFO];
+	u16 wire[SERIAL_WIRE];
 };
 
 struct serial16550 {
@@ -38,12 +51,12 @@ struct serial16550 {
 };
 
 void serial_init(struct serial16550 *dev, const struct serial_cfg *cfg);
-/* Power-on values; input that the guest has not read is gone. The IRQ line falls. */
+/* Power-on values; input that the guest has not read stays. The IRQ line falls. */
 void serial_reset(struct serial16550 *dev);
 /* reg 0..7; any other reads as 0xff. */
 u8 serial_read(struct serial16550 *dev, unsigned reg);
 void serial_write(struct serial16550 *dev, unsigned reg, u8 value);
-/* Bytes serial_rx() would take now; 0 in loopback. */
+/* Bytes serial_rx() would take now. */
 unsigned serial_rx_room(const struct serial16550 *dev);
 /* Input for the guest. Returns how many bytes were taken (0..len): nothing is lost, the caller
  * keeps the rest and offers it again when cfg.rx_room is called. */

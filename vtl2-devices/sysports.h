@@ -15,7 +15,6 @@ struct sysports_state {
 	u32 pci_address;
 	u8 reset_control; /* 0xcf9 */
 	u8 port92;
-	u8 post;	 /* last POST code */
 	u8 dma_page[16]; /* 0x80..0x8f remember what was written, port 0x80 is the POST code */
 };
 
