@@ -24,7 +24,11 @@ enum hostlink_op {
 		4, /* VTL2 to host: index = serial port, data = u32 more bytes it can take */
 	HOSTLINK_STATS = 5, /* host asks (no data); VTL2 answers with text lines, empty data ends */
 	HOSTLINK_SHUTDOWN = 6, /* host to VTL2: press the guest's power button */
+	HOSTLINK_TIME = 7,     /* VTL2 asks (no data); host answers: data = u64 ns since 1970 UTC */
 };
+
+/* In index of HOSTLINK_POWER: the text goes on in the next message, act on the last one only. */
+#define HOSTLINK_MORE 0x8000u
 
 enum hostlink_power {
 	HOSTLINK_POWER_OFF = 0,

@@ -1,0 +1,172 @@
+/* Process 1 of VTL2. */
+#include "common/log.h"
+#include "paravisor/config.h"
+#include "paravisor/file.h"
+#include "paravisor/hostlink.h"
+#include "paravisor/klog.h"
+#include "paravisor/mshv.h"
+#include "paravisor/programs.h"
+#include "paravisor/stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/random.h>
+
+#define SHELL		  "/bin/sh"
+#define SHELL_RESTARTS	  100
+#define ENTROPY_BYTES_MAX 512
+
+static void mount_all(void)
+{
+	static const struct {
+		const char *type, *path;
+	} mounts[] = {{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		mkdir(mounts[i].path, 0755);
+		/* EBUSY: the kernel mounted it already */
+		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, MS_NOSUID | MS_NOEXEC,
+			  NULL) &&
+		    errno != EBUSY)
+			log_error("mount %s: %s", mounts[i].path, strerror(errno));
+	}
+}
+
+/* The host's seed. Only counted as random where the host is trusted anyway. */
+static void credit_entropy(void)
+{
+	struct {
+		int bits, bytes;
+		u8 data[ENTROPY_BYTES_MAX];
+	} pool;
+	struct config config;
+	const char *reason;
+	size_t size, length = 0;
+	const void *seed;
+	void *fdt = file_load(FDT_PATH, FDT_SIZE_MAX, &size);
+	int fd;
+
+	_Static_assert(offsetof(__typeof__(pool), data) == sizeof(struct rand_pool_info), "uAPI");
+	if (!fdt)
+		return;
+	seed = config_entropy(fdt, size, &length);
+	if (seed && config_parse(fdt, size, &config, &reason) == 0) {
+		pool.bytes = (int)MIN(length, (size_t)ENTROPY_BYTES_MAX);
+		pool.bits = config.isolation == ISOLATION_NONE ? pool.bytes * 8 : 0;
+		memcpy(pool.data, seed, (size_t)pool.bytes);
+		fd = open("/dev/random", O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || ioctl(fd, (int)RNDADDENTROPY, &pool))
+			log_warn("entropy: %s", strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		memset(&pool, 0, sizeof(pool));
+	}
+	file_release(fdt, FDT_SIZE_MAX);
+}
+
+static pid_t start_paravisor(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char *const argv[] = {(char *)"paravisor", NULL};
+		char *const environment[] = {NULL};
+
+		execve("/proc/self/exe", argv, environment);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* A shell on the console, in the debug image only. */
+static pid_t start_shell(void)
+{
+	pid_t pid;
+
+	if (access(SHELL, X_OK))
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		char *const argv[] = {(char *)"sh", NULL};
+		char *const environment[] = {(char *)"PATH=/bin:/sbin", (char *)"HOME=/", NULL};
+		int fd;
+
+		setsid();
+		fd = open("/dev/console", O_RDWR);
+		if (fd < 0)
+			_exit(127);
+		ioctl(fd, TIOCSCTTY, 1);
+		dup2(fd, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execve(SHELL, argv, environment);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* VTL2 cannot restart alone: the host sees the triple fault and ends or restarts the machine. */
+__attribute__((noreturn)) static void reboot_machine(void)
+{
+	sync();
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+__attribute__((noreturn)) static void on_paravisor_end(int status)
+{
+	char reason[128];
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STOP_STATUS_UNLINKED)
+		reboot_machine();
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STOP_STATUS_REPORTED)
+		reboot_machine();
+	if (WIFSIGNALED(status))
+		snprintf(reason, sizeof(reason), "the paravisor was killed by signal %d",
+			 WTERMSIG(status));
+	else
+		snprintf(reason, sizeof(reason), "the paravisor exited with status %d",
+			 WEXITSTATUS(status));
+	log_error("%s", reason);
+	if (hostlink_post_text(HOSTLINK_POWER, HOSTLINK_POWER_CRASH, reason))
+		sleep(2);
+	reboot_machine();
+}
+
+int init_main(void)
+{
+	pid_t paravisor, shell;
+	int shells = 1;
+
+	mount_all();
+	klog_start("init");
+	umask(077);
+	credit_entropy();
+	if (mshv_open_sint())
+		hostlink_post(HOSTLINK_MARK, HOSTLINK_MARK_INIT, NULL, 0);
+	paravisor = start_paravisor();
+	if (paravisor < 0) {
+		log_error("start the paravisor: %s", strerror(errno));
+		reboot_machine();
+	}
+	shell = start_shell();
+	for (;;) {
+		int status;
+		pid_t pid = wait(&status);
+
+		if (pid == paravisor)
+			on_paravisor_end(status);
+		if (pid > 0 && pid == shell)
+			shell = ++shells <= SHELL_RESTARTS ? start_shell() : -1;
+	}
+}

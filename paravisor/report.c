@@ -1,0 +1,107 @@
+/* Statistics as "name value" lines over the host link. */
+#include "paravisor/report.h"
+
+#include "paravisor/file.h"
+#include "paravisor/hostlink.h"
+#include "paravisor/machine.h"
+#include "paravisor/vp.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Only the receive thread sends reports. */
+static char text[4096];
+
+static void send(const char *line)
+{
+	size_t left = strlen(line);
+
+	/* an empty message would end the answer */
+	while (left) {
+		size_t n = MIN(left, (size_t)HOSTLINK_MAX_DATA);
+
+		if (!hostlink_post(HOSTLINK_STATS, 0, line, n))
+			return;
+		line += n;
+		left -= n;
+	}
+}
+
+/* The number after "Key:" in a /proc file, 0 if absent. */
+static unsigned long field(const char *in, const char *key)
+{
+	const char *at = strstr(in, key);
+
+	return at ? strtoul(at + strlen(key), NULL, 10) : 0;
+}
+
+static unsigned long pss_of_processes(void)
+{
+	static char rollup[1024];
+	DIR *proc = opendir("/proc");
+	unsigned long sum = 0;
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc))) {
+		char path[64];
+
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%.20s/smaps_rollup", entry->d_name);
+		/* kernel threads have an empty one */
+		if (file_read_text(path, rollup, sizeof(rollup)) > 0)
+			sum += field(rollup, "\nPss:");
+	}
+	if (proc)
+		closedir(proc);
+	return sum;
+}
+
+static void send_memory(void)
+{
+	static char meminfo[2048];
+	char line[160];
+
+	if (file_read_text("/proc/meminfo", meminfo, sizeof(meminfo)) <= 0)
+		return;
+	snprintf(line, sizeof(line),
+		 "memory.total_kib %lu\nmemory.free_kib %lu\nmemory.pss_kib %lu\n",
+		 field(meminfo, "MemTotal:"), field(meminfo, "MemFree:"), pss_of_processes());
+	send(line);
+}
+
+static void device_line(void *ctx, const char *line)
+{
+	size_t *used = ctx;
+	int n = snprintf(text + *used, sizeof(text) - *used, "device %s\n", line);
+
+	if (n > 0)
+		*used = MIN(*used + (size_t)n, sizeof(text) - 1);
+}
+
+static void send_devices(void)
+{
+	size_t used = 0;
+	const struct dev_inspect out = {.line = device_line, .ctx = &used};
+
+	/* collected first: the chipset lock is held while the lines come */
+	text[0] = 0;
+	machine_inspect(&out);
+	send(text);
+}
+
+void report_send(void)
+{
+	const struct vp *vp;
+
+	for (u32 i = 0; (vp = vp_get(i)); i++) {
+		stats_format(i, &vp->stats, text, sizeof(text));
+		send(text);
+	}
+	send_memory();
+	send_devices();
+	hostlink_post(HOSTLINK_STATS, 0, NULL, 0);
+}

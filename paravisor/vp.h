@@ -1,0 +1,32 @@
+/* Virtual processors: one pinned thread each, which runs VTL0 and serves its intercepts. */
+#ifndef PARAPET_PARAVISOR_VP_H
+#define PARAPET_PARAVISOR_VP_H
+
+#include "paravisor/config.h"
+#include "paravisor/linux_boot.h"
+#include "paravisor/mshv.h"
+#include "paravisor/stats.h"
+
+struct vp {
+	u32 index;
+	struct mshv_run_page *run;
+	struct hv_register_page *page; /* NULL: registers by hypercall */
+	bool notify_armed;	       /* InterruptionDeliverable message asked for */
+	u32 wake;		       /* atomic: there is work outside the guest */
+	int kick_fd;
+	struct vp_stats stats; /* written by this VP's thread only */
+};
+
+/*
+ * Prepares all processors of config and starts their threads; the boot processor gets reg and
+ * enters the guest last. Returns only when a thread cannot start.
+ */
+bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan);
+
+/* Makes a processor leave the guest and look for work. Any thread. */
+void vp_kick(u32 index);
+
+/* For statistics; NULL beyond the last. */
+const struct vp *vp_get(u32 index);
+
+#endif
