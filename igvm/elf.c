@@ -5,7 +5,8 @@
 #include "igvm/elf.h"
 #include "igvm/internal.h"
 
-#define MAX_IMAGE_BYTES GiB
+#define MAX_IMAGE_BYTES	  GiB
+#define VIRTUAL_ADDRESSES 0xffff800000000000ull
 
 #define FAIL(...) igvm_fail(err, IGVM_NO_HEADER, 0, __VA_ARGS__)
 
@@ -92,4 +93,23 @@ int elf_parse(struct elf_image *elf, const void *file, size_t len, const char *n
 		return FAIL("%s: covers 0x%llx bytes of memory, too large", name,
 			    (unsigned long long)(elf->high - elf->low));
 	return 0;
+}
+
+int elf_entry(const struct elf_image *elf, u64 *entry, const char *name, struct igvm_error *err)
+{
+	for (u32 i = 0; i < elf->count; i++) {
+		const struct elf_segment *s = &elf->segment[i];
+
+		if (elf->entry >= s->paddr && elf->entry - s->paddr < s->filesz) {
+			*entry = elf->entry;
+			return 0;
+		}
+		if (elf->entry >= VIRTUAL_ADDRESSES && elf->entry >= s->vaddr &&
+		    elf->entry - s->vaddr < s->filesz) {
+			*entry = elf->entry - s->vaddr + s->paddr;
+			return 0;
+		}
+	}
+	return FAIL("%s: entry point 0x%llx is in no segment", name,
+		    (unsigned long long)elf->entry);
 }

@@ -26,6 +26,8 @@ struct elf_image {
 /* name is used in error texts only. */
 int elf_parse(struct elf_image *elf, const void *file, size_t len, const char *name,
 	      struct igvm_error *err);
+/* Entry point as an address among the segments' paddr; kernels may give a virtual one. */
+int elf_entry(const struct elf_image *elf, u64 *entry, const char *name, struct igvm_error *err);
 bool elf_has_magic(const void *file, size_t len);
 
 #endif

@@ -16,24 +16,23 @@
 #define INITRD_ALIGNMENT (2 * MiB)
 
 /* bzImage setup header, file offsets */
-#define BZ_SETUP_SECTS	  0x1f1
-#define BZ_SYSSIZE	  0x1f4
-#define BZ_MAGIC	  0x202
-#define BZ_VERSION	  0x206
-#define BZ_LOADFLAGS	  0x211
-#define BZ_ALIGNMENT	  0x230
-#define BZ_RELOCATABLE	  0x234
-#define BZ_XLOADFLAGS	  0x236
-#define BZ_CMDLINE_SIZE	  0x238
-#define BZ_PREF_ADDRESS	  0x258
-#define BZ_INIT_SIZE	  0x260
-#define BZ_HEADER_END	  0x264
-#define BZ_MAGIC_HDRS	  0x53726448u
-#define BZ_LOADED_HIGH	  BIT(0)
-#define BZ_KERNEL_64	  BIT(0)
-#define BZ_ENTRY_64	  0x200
-#define BZ_VERSION_2_12	  0x20c
-#define VIRTUAL_ADDRESSES 0xffff800000000000ull
+#define BZ_SETUP_SECTS	0x1f1
+#define BZ_SYSSIZE	0x1f4
+#define BZ_MAGIC	0x202
+#define BZ_VERSION	0x206
+#define BZ_LOADFLAGS	0x211
+#define BZ_ALIGNMENT	0x230
+#define BZ_RELOCATABLE	0x234
+#define BZ_XLOADFLAGS	0x236
+#define BZ_CMDLINE_SIZE 0x238
+#define BZ_PREF_ADDRESS 0x258
+#define BZ_INIT_SIZE	0x260
+#define BZ_HEADER_END	0x264
+#define BZ_MAGIC_HDRS	0x53726448u
+#define BZ_LOADED_HIGH	BIT(0)
+#define BZ_KERNEL_64	BIT(0)
+#define BZ_ENTRY_64	0x200
+#define BZ_VERSION_2_12 0x20c
 
 #define FAIL(...) igvm_fail(err, IGVM_NO_HEADER, 0, __VA_ARGS__)
 
@@ -91,20 +90,10 @@ static int plan_vmlinux(struct payload *p, struct igvm_error *err)
 	u64 entry = 0;
 	int ret = elf_parse(&elf, p->in->kernel, p->in->kernel_len, "kernel", err);
 
+	if (!ret)
+		ret = elf_entry(&elf, &entry, "kernel", err);
 	if (ret)
 		return ret;
-	for (u32 i = 0; i < elf.count; i++) {
-		const struct elf_segment *s = &elf.segment[i];
-
-		if (elf.entry >= s->paddr && elf.entry - s->paddr < s->filesz)
-			entry = elf.entry;
-		else if (elf.entry >= VIRTUAL_ADDRESSES && elf.entry >= s->vaddr &&
-			 elf.entry - s->vaddr < s->filesz)
-			entry = elf.entry - s->vaddr + s->paddr;
-	}
-	if (!entry)
-		return FAIL("kernel: entry point 0x%llx is in no segment",
-			    (unsigned long long)elf.entry);
 	p->kernel_low = elf.low;
 	p->kernel_end = elf.high;
 	p->config.kernel_base_page = elf.low / PAGE_SIZE;
