@@ -35,6 +35,7 @@ enum hostlink_power {
 	HOSTLINK_POWER_RESET = 1,
 	HOSTLINK_POWER_TRIPLE_FAULT = 2, /* data: registers as text */
 	HOSTLINK_POWER_CRASH = 3,	 /* the paravisor cannot go on; data: reason */
+	HOSTLINK_POWER_PANIC = 4,	 /* the guest reported its own panic; data: how */
 };
 
 enum hostlink_mark {

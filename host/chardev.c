@@ -1,0 +1,226 @@
+#include "host/chardev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+#define CTRL_A 1
+
+static struct termios saved_termios;
+static bool termios_saved;
+
+static void restore_terminal(void)
+{
+	if (termios_saved)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved_termios);
+	termios_saved = false;
+}
+
+static void raw_terminal(void)
+{
+	struct termios t;
+
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &saved_termios))
+		return;
+	termios_saved = true;
+	atexit(restore_terminal);
+	t = saved_termios;
+	cfmakeraw(&t);
+	t.c_oflag |= OPOST | ONLCR; /* log lines between guest output stay readable */
+	tcsetattr(STDIN_FILENO, TCSANOW, &t);
+}
+
+static int open_unix(struct chardev *c, const char *path)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	if (strlen(path) >= sizeof(sa.sun_path)) {
+		log_error("socket path is too long (%zu characters at most): %s",
+			  sizeof(sa.sun_path) - 1, path);
+		return -1;
+	}
+	strcpy(sa.sun_path, path);
+	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->listener < 0)
+		goto fail;
+	/* A socket that nobody listens on is a leftover. */
+	if (!connect(c->listener, (struct sockaddr *)&sa, sizeof(sa))) {
+		log_error("another program listens on %s", path);
+		close(c->listener);
+		c->listener = -1;
+		return -1;
+	}
+	close(c->listener);
+	if (errno == ECONNREFUSED)
+		unlink(path);
+	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&sa, sizeof(sa)) ||
+	    listen(c->listener, 1))
+		goto fail;
+	strcpy(c->path, path);
+	return 0;
+fail:
+	log_error("cannot listen on %s: %s", path, strerror(errno));
+	if (c->listener >= 0)
+		close(c->listener);
+	c->listener = -1;
+	return -1;
+}
+
+int chardev_open(struct chardev *c, const char *spec)
+{
+	memset(c, 0, sizeof(*c));
+	c->in = c->out = c->listener = -1;
+	pthread_mutex_init(&c->lock, NULL);
+	if (!strcmp(spec, "null")) {
+		c->kind = CHARDEV_NULL;
+		return 0;
+	}
+	if (!strcmp(spec, "stdio")) {
+		c->kind = CHARDEV_STDIO;
+		c->in = STDIN_FILENO;
+		c->out = STDOUT_FILENO;
+		raw_terminal();
+		return 0;
+	}
+	if (!strncmp(spec, "file:", 5) && spec[5]) {
+		c->kind = CHARDEV_FILE;
+		c->out = open(spec + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		if (c->out >= 0)
+			return 0;
+		log_error("cannot write %s: %s", spec + 5, strerror(errno));
+		return -1;
+	}
+	if (!strncmp(spec, "unix:", 5) && spec[5]) {
+		c->kind = CHARDEV_UNIX;
+		return open_unix(c, spec + 5);
+	}
+	log_error("serial port back end '%s': expected stdio, null, file:PATH or unix:PATH", spec);
+	return -1;
+}
+
+void chardev_close(struct chardev *c)
+{
+	if (c->kind == CHARDEV_STDIO)
+		restore_terminal();
+	if (c->kind == CHARDEV_FILE || c->kind == CHARDEV_UNIX) {
+		if (c->out >= 0)
+			close(c->out);
+		if (c->listener >= 0)
+			close(c->listener);
+		if (c->path[0])
+			unlink(c->path);
+	}
+	c->in = c->out = c->listener = -1;
+	c->kind = CHARDEV_NULL;
+}
+
+void chardev_write(struct chardev *c, const u8 *data, size_t len)
+{
+	pthread_mutex_lock(&c->lock);
+	while (len && c->out >= 0) {
+		ssize_t n = c->kind == CHARDEV_UNIX
+				    ? send(c->out, data, len, MSG_NOSIGNAL | MSG_DONTWAIT)
+				    : write(c->out, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		data += n;
+		len -= (size_t)n;
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+unsigned chardev_poll(struct chardev *c, bool want_input, struct pollfd *fds)
+{
+	unsigned n = 0;
+
+	if (c->listener >= 0 && c->in < 0)
+		fds[n++] = (struct pollfd){.fd = c->listener, .events = POLLIN};
+	/* The terminal is always read: Ctrl-A X must work whatever the guest does. */
+	if (c->in >= 0 && (want_input || (c->kind == CHARDEV_STDIO && termios_saved)))
+		fds[n++] = (struct pollfd){.fd = c->in, .events = POLLIN};
+	return n;
+}
+
+static void hang_up(struct chardev *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->kind == CHARDEV_UNIX && c->out >= 0) {
+		close(c->out);
+		c->out = -1;
+	}
+	c->in = -1;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Takes Ctrl-A sequences out of what was typed. */
+static enum chardev_event filter_keys(struct chardev *c, u8 *data, size_t *len)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *len; i++) {
+		if (c->escape) {
+			c->escape = false;
+			if (data[i] == 'x' || data[i] == 'X')
+				return CHARDEV_QUIT;
+			if (data[i] == 'h' || data[i] == 'H' || data[i] == '?') {
+				fputs("\r\nCtrl-A X ends the VM, Ctrl-A Ctrl-A sends Ctrl-A\r\n",
+				      stderr);
+				continue;
+			}
+			if (data[i] != CTRL_A)
+				continue;
+		} else if (data[i] == CTRL_A) {
+			c->escape = true;
+			continue;
+		}
+		data[kept++] = data[i];
+	}
+	*len = kept;
+	return kept ? CHARDEV_DATA : CHARDEV_IDLE;
+}
+
+enum chardev_event chardev_handle(struct chardev *c, const struct pollfd *fds, unsigned n, u8 *data,
+				  size_t size, size_t *len)
+{
+	*len = 0;
+	for (unsigned i = 0; i < n; i++) {
+		ssize_t got;
+
+		if (!fds[i].revents)
+			continue;
+		if (fds[i].fd == c->listener) {
+			int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
+
+			if (fd >= 0) {
+				pthread_mutex_lock(&c->lock);
+				c->in = c->out = fd;
+				pthread_mutex_unlock(&c->lock);
+			}
+			continue;
+		}
+		got = read(c->in, data, size);
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (got <= 0) {
+			hang_up(c); /* end of input; output goes on */
+			continue;
+		}
+		*len = (size_t)got;
+		if (c->kind == CHARDEV_STDIO && termios_saved)
+			return filter_keys(c, data, len);
+		return CHARDEV_DATA;
+	}
+	return CHARDEV_IDLE;
+}

@@ -1,0 +1,42 @@
+/* Character back ends of serial ports: the terminal, a file, a unix socket, or nothing. */
+#ifndef PARAPET_HOST_CHARDEV_H
+#define PARAPET_HOST_CHARDEV_H
+
+#include <poll.h>
+#include <pthread.h>
+
+#include "common/types.h"
+
+enum chardev_kind { CHARDEV_NULL, CHARDEV_STDIO, CHARDEV_FILE, CHARDEV_UNIX };
+
+struct chardev {
+	enum chardev_kind kind;
+	int in, out; /* -1: none */
+	int listener;
+	char path[108];
+	pthread_mutex_t lock; /* guards out against a client that leaves */
+	bool escape;	      /* stdio: Ctrl-A was the last key */
+	bool at_line_start;
+};
+
+/*
+ * Opens "stdio", "file:PATH", "unix:PATH" (listens, one client at a time) or "null".
+ * Returns 0 or -1 after an error line.
+ */
+int chardev_open(struct chardev *c, const char *spec);
+void chardev_close(struct chardev *c);
+/* Writes all of it (a unix client that does not read loses output). Any thread. */
+void chardev_write(struct chardev *c, const u8 *data, size_t len);
+
+/* Main loop side: adds what to wait for to `fds` (room for 2); returns how many. */
+unsigned chardev_poll(struct chardev *c, bool want_input, struct pollfd *fds);
+
+enum chardev_event { CHARDEV_IDLE, CHARDEV_DATA, CHARDEV_QUIT };
+/*
+ * Handles what poll() reported. CHARDEV_DATA: *len bytes of input are in `data` (size >= 64).
+ * CHARDEV_QUIT: the user typed Ctrl-A X.
+ */
+enum chardev_event chardev_handle(struct chardev *c, const struct pollfd *fds, unsigned n, u8 *data,
+				  size_t size, size_t *len);
+
+#endif

@@ -1,0 +1,197 @@
+#include "host/memory.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/abi/hv.h"
+#include "common/log.h"
+
+static void add_ram(struct guest_memory *m, u64 gpa, u64 size, enum ram_kind kind)
+{
+	if (!size)
+		return;
+	m->ram[m->ram_count++] = (struct ram_range){gpa, size, m->bytes, kind};
+	m->bytes += size;
+}
+
+static int plan(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
+		u64 vtl2_min)
+{
+	u64 low = MIN(vtl0_bytes, LOW_RAM_LIMIT);
+	u64 high_end = HIGH_BASE + (vtl0_bytes - low);
+
+	add_ram(m, 0, low, RAM_VTL0);
+	add_ram(m, HIGH_BASE, vtl0_bytes - low, RAM_VTL0);
+	m->high_mmio = ALIGN_UP(high_end, 512 * MiB);
+	m->vtl2_mmio = m->high_mmio + HIGH_MMIO_SIZE;
+	m->vtl2_base = ALIGN_UP(MAX(m->vtl2_mmio + VTL2_MMIO_SIZE, vtl2_min), vtl2_align);
+	m->vtl2_size = vtl2_bytes;
+	add_ram(m, m->vtl2_base, vtl2_bytes, RAM_VTL2);
+	m->address_bits = 36; /* the least that x86-64 processors have */
+	while (m->address_bits < 52 && m->vtl2_base + vtl2_bytes > BIT(m->address_bits))
+		m->address_bits++;
+	return 0;
+}
+
+int memory_create(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
+		  u64 vtl2_min)
+{
+	memset(m, 0, sizeof(*m));
+	m->fd = -1;
+	m->view0 = m->view2 = m->hole = MAP_FAILED;
+	plan(m, vtl0_bytes, vtl2_bytes, vtl2_align, vtl2_min);
+	m->fd = memfd_create("parapet-guest", MFD_CLOEXEC);
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->bytes)) {
+		log_error("cannot create %llu MiB of guest memory: %s",
+			  (unsigned long long)(m->bytes / MiB), strerror(errno));
+		return -1;
+	}
+	m->view2 = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd,
+			0);
+	m->view0 = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd,
+			0);
+	m->hole_size = BIT(m->address_bits);
+	m->hole = mmap(NULL, m->hole_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	m->denied = mmap(NULL, m->bytes / PAGE_SIZE + 1, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->view2 == MAP_FAILED || m->view0 == MAP_FAILED || m->hole == MAP_FAILED ||
+	    m->denied == MAP_FAILED) {
+		log_error("cannot map %llu MiB of guest memory: %s",
+			  (unsigned long long)(m->bytes / MiB), strerror(errno));
+		return -1;
+	}
+	/* VTL2's RAM is out of VTL0's reach from the first instruction on, whatever VTL2 asks. */
+	return memory_protect_range(m, m->vtl2_base, m->vtl2_size / PAGE_SIZE, 0);
+}
+
+void memory_destroy(struct guest_memory *m)
+{
+	if (m->view2 && m->view2 != MAP_FAILED)
+		munmap(m->view2, m->bytes);
+	if (m->view0 && m->view0 != MAP_FAILED)
+		munmap(m->view0, m->bytes);
+	if (m->hole && m->hole != MAP_FAILED)
+		munmap(m->hole, m->hole_size);
+	if (m->denied && (void *)m->denied != MAP_FAILED)
+		munmap(m->denied, m->bytes / PAGE_SIZE + 1);
+	if (m->fd > 0)
+		close(m->fd);
+	memset(m, 0, sizeof(*m));
+	m->fd = -1;
+}
+
+static int add_slot(int vm_fd, unsigned slot, u64 gpa, u64 size, void *host)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (u64)(uintptr_t)host,
+	};
+
+	if (ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region)) {
+		log_error("KVM_SET_USER_MEMORY_REGION %#llx+%#llx: %s", (unsigned long long)gpa,
+			  (unsigned long long)size, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* Covers [from, to) with PROT_NONE slots, except the page that the local APIC answers. */
+static int add_hole(struct guest_memory *m, int vm_fd, unsigned *slot, u64 from, u64 to)
+{
+	if (from < APIC_PAGE && to > APIC_PAGE) {
+		if (add_hole(m, vm_fd, slot, from, APIC_PAGE))
+			return -1;
+		from = APIC_PAGE + PAGE_SIZE;
+	}
+	if (from >= to)
+		return 0;
+	return add_slot(vm_fd, (*slot)++, from, to - from, (u8 *)m->hole + from);
+}
+
+int memory_add_slots(struct guest_memory *m, int vm_fd, bool lower)
+{
+	unsigned slot = 0;
+	u64 end = 0;
+
+	for (unsigned i = 0; i < m->ram_count; i++) {
+		const struct ram_range *r = &m->ram[i];
+
+		if (lower && add_hole(m, vm_fd, &slot, end, r->gpa))
+			return -1;
+		if (add_slot(vm_fd, slot++, r->gpa, r->size,
+			     (lower ? m->view0 : m->view2) + r->offset))
+			return -1;
+		end = r->gpa + r->size;
+	}
+	return lower ? add_hole(m, vm_fd, &slot, end, BIT(m->address_bits)) : 0;
+}
+
+static const struct ram_range *find(const struct guest_memory *m, u64 gpa, u64 len)
+{
+	for (unsigned i = 0; i < m->ram_count; i++) {
+		const struct ram_range *r = &m->ram[i];
+
+		if (gpa >= r->gpa && gpa - r->gpa < r->size && len <= r->size - (gpa - r->gpa))
+			return r;
+	}
+	return NULL;
+}
+
+void *memory_at(const struct guest_memory *m, u64 gpa, u64 len)
+{
+	const struct ram_range *r = find(m, gpa, len);
+
+	return r ? m->view2 + r->offset + (gpa - r->gpa) : NULL;
+}
+
+void *memory_at_vtl0(const struct guest_memory *m, u64 gpa, u64 len, u8 mask)
+{
+	const struct ram_range *r = find(m, gpa, len);
+
+	if (!r)
+		return NULL;
+	for (u64 page = ALIGN_DOWN(gpa, PAGE_SIZE); page < gpa + MAX(len, 1); page += PAGE_SIZE)
+		if (m->denied[(r->offset + (page - r->gpa)) / PAGE_SIZE] & mask)
+			return NULL;
+	return m->view2 + r->offset + (gpa - r->gpa);
+}
+
+int memory_protect_range(struct guest_memory *m, u64 gpa, u64 pages, u8 mask)
+{
+	const struct ram_range *r;
+	u64 offset;
+	int prot;
+
+	if (pages > m->bytes / PAGE_SIZE || !IS_ALIGNED(gpa, PAGE_SIZE))
+		return -1;
+	r = find(m, gpa, pages * PAGE_SIZE);
+	if (!r)
+		return -1;
+	if (mask == HV_MAP_GPA_PERMISSIONS_ALL)
+		prot = PROT_READ | PROT_WRITE;
+	else if (mask == HV_MAP_GPA_READABLE)
+		prot = PROT_READ;
+	else if (mask == HV_MAP_GPA_PERMISSIONS_NONE)
+		prot = PROT_NONE;
+	else
+		return -1;
+	offset = r->offset + (gpa - r->gpa);
+	if (mprotect(m->view0 + offset, pages * PAGE_SIZE, prot)) {
+		log_error("VTL protection of %#llx: %s", (unsigned long long)gpa, strerror(errno));
+		return -1;
+	}
+	memset(m->denied + offset / PAGE_SIZE, HV_MAP_GPA_PERMISSIONS_ALL & ~mask, pages);
+	return 0;
+}
+
+int memory_protect(struct guest_memory *m, u64 gpa, u8 mask)
+{
+	return memory_protect_range(m, gpa, 1, mask);
+}

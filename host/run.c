@@ -1,0 +1,597 @@
+/* `parapet run`: options, main loop, outcomes. */
+#include "host/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "host/chardev.h"
+#include "host/hostlink.h"
+#include "host/kvm.h"
+#include "host/uart.h"
+#include "host/vm.h"
+#include "host/vp.h"
+#include "igvm/igvm.h"
+
+#define MIN_MEMORY (64 * MiB)
+#define MAX_MEMORY (1024 * GiB)
+
+/* Exit codes beside 0 (power-off, Ctrl-A X), 1 (cannot start) and 2 (usage) */
+enum {
+	EXIT_GUEST_PANIC = 10,
+	EXIT_TRIPLE_FAULT = 11,
+	EXIT_PARAVISOR = 12,
+	EXIT_HOST = 13,
+};
+
+struct options {
+	const char *image, *kernel, *initrd, *cmdline, *bootargs;
+	const char *serial[HOSTLINK_PORTS];
+	const char *vtl2_serial, *stats_json, *mark;
+	unsigned cpus;
+	u64 memory;
+	bool no_reboot, synic_intercepts;
+	unsigned stats_after_ms;
+};
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"usage: parapet run --image FILE.igvm [options]\n"
+		"\n"
+		"Loads an IGVM image into VTL2 of a new VM and runs it on KVM.\n"
+		"\n"
+		"  --image FILE        paravisor image (IGVM)\n"
+		"  --kernel FILE       Linux kernel for the guest (bzImage or vmlinux); added to "
+		"the image\n"
+		"  --initrd FILE       its initial ramdisk\n"
+		"  --cmdline TEXT      its command line\n"
+		"  --cpus N            virtual processors, 1 to %d (default 1)\n"
+		"  --memory SIZE       guest memory, such as 512M or 4G (default 1G)\n"
+		"  --serial SPEC       guest COM1: stdio, null, file:PATH or unix:PATH (default "
+		"stdio)\n"
+		"  --serial2 SPEC      guest COM2, as above (default null)\n"
+		"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
+		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
+		"  --no-reboot         end when the guest resets\n"
+		"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept "
+		"page\n"
+		"  --stats-json FILE   counters and boot timeline, written at the end\n"
+		"  --stats-after MS    end with counters that long after the guest's user space is "
+		"up\n"
+		"  --mark TEXT         console text that means: user space is up\n"
+		"  --verbose           log details\n"
+		"  --help              this text\n"
+		"\n"
+		"On a terminal: Ctrl-A X ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.\n"
+		"Exit code: 0 guest powered off, 1 cannot start, 2 usage, %d guest panic, %d "
+		"guest\n"
+		"triple fault, %d paravisor failed, %d host failed, 128+N ended by signal N.\n",
+		MAX_VPS, EXIT_GUEST_PANIC, EXIT_TRIPLE_FAULT, EXIT_PARAVISOR, EXIT_HOST);
+}
+
+static int parse_size(const char *text, u64 *bytes)
+{
+	char *end;
+	u64 unit = MiB;
+
+	errno = 0;
+	*bytes = strtoull(text, &end, 0);
+	if (errno || end == text || *text == '-')
+		return -1;
+	switch (*end) {
+	case 'K':
+	case 'k':
+		unit = 1024;
+		end++;
+		break;
+	case 'M':
+	case 'm': end++; break;
+	case 'G':
+	case 'g':
+		unit = GiB;
+		end++;
+		break;
+	case 'T':
+	case 't':
+		unit = 1024 * GiB;
+		end++;
+		break;
+	default: break;
+	}
+	return *end || __builtin_mul_overflow(*bytes, unit, bytes) ? -1 : 0;
+}
+
+enum {
+	OPT_IMAGE = 256,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_CMDLINE,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_SERIAL,
+	OPT_SERIAL2,
+	OPT_VTL2_SERIAL,
+	OPT_BOOTARGS,
+	OPT_NO_REBOOT,
+	OPT_SYNIC,
+	OPT_STATS_JSON,
+	OPT_STATS_AFTER,
+	OPT_MARK,
+	OPT_VERBOSE,
+	OPT_HELP,
+};
+
+static const struct option long_options[] = {
+	{"image", 1, 0, OPT_IMAGE},
+	{"kernel", 1, 0, OPT_KERNEL},
+	{"initrd", 1, 0, OPT_INITRD},
+	{"cmdline", 1, 0, OPT_CMDLINE},
+	{"cpus", 1, 0, OPT_CPUS},
+	{"memory", 1, 0, OPT_MEMORY},
+	{"serial", 1, 0, OPT_SERIAL},
+	{"serial2", 1, 0, OPT_SERIAL2},
+	{"vtl2-serial", 1, 0, OPT_VTL2_SERIAL},
+	{"bootargs", 1, 0, OPT_BOOTARGS},
+	{"no-reboot", 0, 0, OPT_NO_REBOOT},
+	{"synic-intercepts", 0, 0, OPT_SYNIC},
+	{"stats-json", 1, 0, OPT_STATS_JSON},
+	{"stats-after", 1, 0, OPT_STATS_AFTER},
+	{"mark", 1, 0, OPT_MARK},
+	{"verbose", 0, 0, OPT_VERBOSE},
+	{"help", 0, 0, OPT_HELP},
+	{0},
+};
+
+/* Returns 0, or the exit code plus one when the program is done. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	unsigned long n;
+	char *end;
+	int opt;
+
+	*o = (struct options){.cpus = 1,
+			      .memory = GiB,
+			      .serial = {"stdio", "null", "null", "null"},
+			      .mark = "PARAPET-GUEST-USERSPACE"};
+	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		switch (opt) {
+		case OPT_IMAGE: o->image = optarg; break;
+		case OPT_KERNEL: o->kernel = optarg; break;
+		case OPT_INITRD: o->initrd = optarg; break;
+		case OPT_CMDLINE: o->cmdline = optarg; break;
+		case OPT_BOOTARGS: o->bootargs = optarg; break;
+		case OPT_SERIAL: o->serial[0] = optarg; break;
+		case OPT_SERIAL2: o->serial[1] = optarg; break;
+		case OPT_VTL2_SERIAL: o->vtl2_serial = optarg; break;
+		case OPT_STATS_JSON: o->stats_json = optarg; break;
+		case OPT_MARK: o->mark = optarg; break;
+		case OPT_NO_REBOOT: o->no_reboot = true; break;
+		case OPT_SYNIC: o->synic_intercepts = true; break;
+		case OPT_VERBOSE: log_max_level = LOG_DEBUG; break;
+		case OPT_CPUS:
+			n = strtoul(optarg, &end, 10);
+			if (*end || n < 1 || n > MAX_VPS) {
+				log_error("--cpus %s: expected 1 to %d", optarg, MAX_VPS);
+				return 3;
+			}
+			o->cpus = (unsigned)n;
+			break;
+		case OPT_STATS_AFTER:
+			n = strtoul(optarg, &end, 10);
+			if (*end || n < 1 || n > 86400000) {
+				log_error("--stats-after %s: expected milliseconds", optarg);
+				return 3;
+			}
+			o->stats_after_ms = (unsigned)n;
+			break;
+		case OPT_MEMORY:
+			if (parse_size(optarg, &o->memory) || o->memory < MIN_MEMORY ||
+			    o->memory > MAX_MEMORY || !IS_ALIGNED(o->memory, 2 * MiB)) {
+				log_error("--memory %s: expected 64M to 1024G, a multiple of 2M",
+					  optarg);
+				return 3;
+			}
+			break;
+		case OPT_HELP: usage(stdout); return 1;
+		default: fprintf(stderr, "See 'parapet run --help'.\n"); return 3;
+		}
+	}
+	if (optind < argc) {
+		log_error("unexpected argument '%s'; see 'parapet run --help'", argv[optind]);
+		return 3;
+	}
+	if (!o->image) {
+		log_error("--image is missing; see 'parapet run --help'");
+		return 3;
+	}
+	if ((o->initrd || o->cmdline) && !o->kernel) {
+		log_error("--initrd and --cmdline need --kernel");
+		return 3;
+	}
+	return 0;
+}
+
+struct file {
+	void *data;
+	size_t len;
+};
+
+static int map_file(const char *path, struct file *f)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st)) {
+		log_error("cannot read %s: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode) || !st.st_size) {
+		log_error("%s: %s", path, S_ISREG(st.st_mode) ? "is empty" : "is not a file");
+		close(fd);
+		return -1;
+	}
+	f->len = (size_t)st.st_size;
+	f->data = mmap(NULL, f->len, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (f->data == MAP_FAILED) {
+		f->data = NULL;
+		log_error("cannot map %s: %s", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void unmap_file(struct file *f)
+{
+	if (f->data)
+		munmap(f->data, f->len);
+}
+
+/* The image as it is, or with the guest's kernel added (then *made is set: free() it). */
+static int prepare_image(const struct options *o, struct file *image, void **made, size_t *len)
+{
+	struct igvm_vtl0_linux payload = {.cmdline = o->cmdline};
+	struct file kernel = {0}, initrd = {0};
+	struct igvm_error err;
+	char text[320];
+	int ret = -1;
+
+	*made = NULL;
+	*len = image->len;
+	if (!o->kernel)
+		return 0;
+	if (map_file(o->kernel, &kernel) || (o->initrd && map_file(o->initrd, &initrd)))
+		goto out;
+	payload.kernel = kernel.data;
+	payload.kernel_len = kernel.len;
+	payload.initrd = initrd.data;
+	payload.initrd_len = initrd.len;
+	if (igvm_add_vtl0_linux(image->data, image->len, &payload, made, len, &err)) {
+		log_error("%s: %s", o->image, igvm_error_string(&err, text, sizeof(text)));
+		goto out;
+	}
+	ret = 0;
+out:
+	unmap_file(&kernel);
+	unmap_file(&initrd);
+	return ret;
+}
+
+struct session {
+	const struct options *o;
+	struct chardev serial[HOSTLINK_PORTS], vtl2_serial;
+	int wake, signals, outcome_event;
+	struct timeline timeline;
+	double userspace_seen_ms;
+	u64 stats_at_userspace[MAX_VPS]; /* VTL2 entries */
+	char *paravisor_stats;		 /* what VTL2 answered to HOSTLINK_STATS */
+};
+
+static u64 vtl2_entries(const struct vp *vp)
+{
+	return vp->stats.count[COUNT_VTL2_ENTRY_INTERRUPT] +
+	       vp->stats.count[COUNT_VTL2_ENTRY_INTERCEPT];
+}
+
+static void write_stats(const struct session *s, const struct vm *vm)
+{
+	FILE *f = fopen(s->o->stats_json, "w");
+	double ms = uptime_ms() - s->userspace_seen_ms;
+	u64 entries = 0;
+
+	if (!f) {
+		log_warn("cannot write %s: %s", s->o->stats_json, strerror(errno));
+		return;
+	}
+	fprintf(f, "{\n  \"boot\": {\"marks_ms\": {");
+	for (unsigned i = 0, n = 0; i < MARKS; i++)
+		if (s->timeline.ms[i] > 0)
+			fprintf(f, "%s\"%s\": %.1f", n++ ? ", " : "", boot_mark_name[i],
+				s->timeline.ms[i]);
+	fprintf(f, "}},\n  \"vps\": [");
+	for (unsigned i = 0; i < vm->vps; i++) {
+		const struct vp_stats *st = &vm->vp[i].stats;
+
+		fprintf(f, "%s\n    {", i ? "," : "");
+		for (unsigned c = 0; c < COUNTERS; c++)
+			fprintf(f, "\"%s\": %llu, ", vp_counter_name[c],
+				(unsigned long long)st->count[c]);
+		fprintf(f, "\"hypercalls\": [");
+		for (unsigned c = 0; c < STATS_HYPERCALLS && st->hypercall[c].calls; c++)
+			fprintf(f, "%s{\"code\": %u, \"vtl\": %d, \"calls\": %llu}", c ? ", " : "",
+				st->hypercall[c].code, VTL_NUMBER(st->hypercall[c].vtl),
+				(unsigned long long)st->hypercall[c].calls);
+		fprintf(f, "]}");
+		entries += vtl2_entries(&vm->vp[i]) - s->stats_at_userspace[i];
+	}
+	fprintf(f,
+		"\n  ],\n  \"after_userspace\": {\"ms\": %.1f, \"vtl2_entries\": %llu, "
+		"\"vtl2_entries_per_s_and_vp\": %.2f},\n",
+		s->userspace_seen_ms > 0 ? ms : 0.0, (unsigned long long)entries,
+		s->userspace_seen_ms > 0 && ms > 0 ? (double)entries * 1e3 / ms / vm->vps : 0.0);
+	fprintf(f, "  \"paravisor\": \"");
+	for (const char *p = s->paravisor_stats ? s->paravisor_stats : ""; *p; p++)
+		if (*p == '\n')
+			fputs("\\n", f);
+		else if (*p == '"' || *p == '\\')
+			fprintf(f, "\\%c", *p);
+		else if ((unsigned char)*p >= 0x20)
+			fputc(*p, f);
+	fprintf(f, "\"\n}\n");
+	if (fclose(f))
+		log_warn("cannot write %s: %s", s->o->stats_json, strerror(errno));
+}
+
+static void note_userspace(struct session *s, const struct vm *vm)
+{
+	if (s->userspace_seen_ms > 0 || s->timeline.ms[MARK_USERSPACE] == 0)
+		return;
+	s->userspace_seen_ms = uptime_ms();
+	for (unsigned i = 0; i < vm->vps; i++)
+		s->stats_at_userspace[i] = vtl2_entries(&vm->vp[i]);
+}
+
+/* Asks the paravisor for its counters while VTL2 still runs; NULL if it does not answer. */
+static char *ask_paravisor(struct session *s, struct vm *vm)
+{
+	char *text;
+
+	hostlink_send(vm, HOSTLINK_STATS, 0, (const u8 *)"", 0);
+	for (int i = 0; i < 40 && atomic_load(&vm->outcome) == VM_RUNNING; i++) {
+		struct pollfd fd = {.fd = s->wake, .events = POLLIN};
+		u64 v;
+
+		poll(&fd, 1, 50);
+		if (fd.revents && read(s->wake, &v, sizeof(v)) < 0)
+			break;
+		text = hostlink_stats(vm->hostlink);
+		if (text)
+			return text;
+	}
+	return NULL;
+}
+
+/* One round of waiting; ends when the VM has ended or the user wants out. */
+static void main_loop(struct session *s, struct vm *vm)
+{
+	while (atomic_load(&vm->outcome) == VM_RUNNING) {
+		struct pollfd fds[4 + 2 * (HOSTLINK_PORTS + 1)];
+		unsigned n = 0, first[HOSTLINK_PORTS + 1], count[HOSTLINK_PORTS + 1];
+		int timeout = -1;
+		u64 v;
+
+		fds[n++] = (struct pollfd){.fd = s->outcome_event, .events = POLLIN};
+		fds[n++] = (struct pollfd){.fd = s->wake, .events = POLLIN};
+		fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
+			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
+			bool want = i == HOSTLINK_PORTS || hostlink_credit(vm->hostlink, i) > 0;
+
+			first[i] = n;
+			count[i] = chardev_poll(c, want, &fds[n]);
+			n += count[i];
+		}
+		if (s->o->stats_after_ms && s->userspace_seen_ms > 0) {
+			double left = s->userspace_seen_ms + s->o->stats_after_ms - uptime_ms();
+
+			if (left <= 0) {
+				s->paravisor_stats = ask_paravisor(s, vm);
+				vm_end(vm, VM_STOPPED, "time is up");
+				return;
+			}
+			timeout = (int)left + 1;
+		}
+		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
+			vm_end(vm, VM_HOST_FAILED, "poll: %s", strerror(errno));
+			return;
+		}
+		note_userspace(s, vm);
+		if (fds[1].revents && read(s->wake, &v, sizeof(v)) < 0)
+			continue;
+		if (fds[2].revents) {
+			struct signalfd_siginfo si;
+
+			if (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
+				vm->stop_signal = (int)si.ssi_signo;
+				vm_end(vm, VM_STOPPED, "ended by signal %u", si.ssi_signo);
+			}
+			return;
+		}
+		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
+			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
+			u8 data[HOSTLINK_MAX_DATA];
+			size_t len, room = sizeof(data);
+
+			if (i < HOSTLINK_PORTS)
+				room = MIN(room, hostlink_credit(vm->hostlink, i));
+			/* Keys typed without credit are read for Ctrl-A X and otherwise lost. */
+			switch (chardev_handle(c, &fds[first[i]], count[i], data, room ? room : 1,
+					       &len)) {
+			case CHARDEV_QUIT: vm_end(vm, VM_STOPPED, "ended by Ctrl-A X"); return;
+			case CHARDEV_DATA:
+				if (i == HOSTLINK_PORTS)
+					uarts_input(vm->uarts, data, len);
+				else if (room)
+					hostlink_input(vm, i, data, len);
+				break;
+			default: break;
+			}
+		}
+	}
+}
+
+static int exit_code(const struct vm *vm, enum vm_outcome outcome)
+{
+	switch (outcome) {
+	case VM_GUEST_PANIC: return EXIT_GUEST_PANIC;
+	case VM_TRIPLE_FAULT: return EXIT_TRIPLE_FAULT;
+	case VM_PARAVISOR_FAILED: return EXIT_PARAVISOR;
+	case VM_HOST_FAILED: return EXIT_HOST;
+	case VM_STOPPED: return vm->stop_signal ? 128 + vm->stop_signal : 0;
+	default: return 0;
+	}
+}
+
+/* One life of the VM, from image load to power-off or reset. Returns the outcome. */
+static enum vm_outcome run_vm(struct session *s, const struct vm_config *config, int kvm, int *code)
+{
+	struct chardev *ports[HOSTLINK_PORTS];
+	enum vm_outcome outcome = VM_HOST_FAILED;
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	*code = 1;
+	if (!vm)
+		return outcome;
+	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
+		ports[i] = &s->serial[i];
+	vm->kvm = kvm;
+	vm->outcome_event = s->outcome_event;
+	vm->timeline = &s->timeline;
+	vm->hostlink = hostlink_create(ports, s->wake, s->o->mark);
+	if (config->vtl2_serial)
+		vm->uarts = uarts_create(&s->vtl2_serial);
+	if (!vm->hostlink || vm_create(vm, config) || vm_start(vm)) {
+		vm_stop(vm);
+		goto out;
+	}
+	main_loop(s, vm);
+	vm_stop(vm);
+	outcome = (enum vm_outcome)atomic_load(&vm->outcome);
+	*code = exit_code(vm, outcome);
+	if (outcome >= VM_GUEST_PANIC && outcome <= VM_HOST_FAILED)
+		log_error("%s", vm->outcome_text);
+	else if (*vm->outcome_text)
+		log_debug("%s", vm->outcome_text);
+	if (s->o->stats_json)
+		write_stats(s, vm);
+out:
+	free(s->paravisor_stats);
+	s->paravisor_stats = NULL;
+	vm_destroy(vm);
+	uarts_destroy(vm->uarts);
+	hostlink_destroy(vm->hostlink);
+	free(vm);
+	return outcome;
+}
+
+static int open_session(struct session *s)
+{
+	sigset_t set;
+
+	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
+		if (chardev_open(&s->serial[i], s->o->serial[i]))
+			return -1;
+	if (chardev_open(&s->vtl2_serial, s->o->vtl2_serial ? s->o->vtl2_serial : "null"))
+		return -1;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->outcome_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->signals < 0 || s->wake < 0 || s->outcome_event < 0) {
+		log_error("cannot create event files: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void close_session(struct session *s)
+{
+	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
+		chardev_close(&s->serial[i]);
+	chardev_close(&s->vtl2_serial);
+}
+
+int run_command(int argc, char **argv)
+{
+	struct kvm_check checks[32];
+	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1};
+	struct vm_config config = {0};
+	enum vm_outcome outcome;
+	struct options o;
+	struct file image = {0};
+	void *made = NULL;
+	int code, kvm = -1;
+	u64 v;
+	size_t n;
+
+	timeline_mark(&s.timeline, MARK_HOST_START);
+	code = parse_options(argc, argv, &o);
+	if (code)
+		return code - 1;
+	code = 1;
+	s.o = &o;
+	/* The image first: what is wrong with it can be told on any machine. */
+	if (map_file(o.image, &image) || prepare_image(&o, &image, &made, &config.image_len))
+		goto out;
+	config.image = made ? made : image.data;
+	config.vps = o.cpus;
+	config.memory_bytes = o.memory;
+	config.bootargs = o.bootargs;
+	config.vtl2_serial = o.vtl2_serial != NULL;
+	config.no_intercept_page = o.synic_intercepts;
+	if (vm_check_image(&config))
+		goto out;
+	kvm = kvm_open(checks, ARRAY_SIZE(checks), &n);
+	if (kvm < 0) {
+		for (size_t i = 0; i < n; i++)
+			if (!checks[i].ok)
+				log_error("%s is missing: %s", checks[i].what, checks[i].detail);
+		goto out;
+	}
+	if (open_session(&s))
+		goto out;
+	vp_install_signals();
+	do {
+		outcome = run_vm(&s, &config, kvm, &code);
+		while (read(s.outcome_event, &v, sizeof(v)) > 0)
+			;
+		if (outcome == VM_RESET)
+			log_debug("guest reset");
+	} while (outcome == VM_RESET && !o.no_reboot);
+	close_session(&s);
+out:
+	if (kvm >= 0)
+		close(kvm);
+	free(made);
+	unmap_file(&image);
+	return code;
+}

@@ -1,0 +1,67 @@
+#include "host/uart.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vtl2-devices/serial16550.h"
+
+#define COM3 0x3e8
+
+struct uarts {
+	pthread_mutex_t lock;
+	struct serial16550 com3;
+	struct chardev *out;
+};
+
+static void transmit(void *ctx, const u8 *data, size_t len)
+{
+	struct uarts *u = ctx;
+
+	chardev_write(u->out, data, len);
+}
+
+struct uarts *uarts_create(struct chardev *out)
+{
+	struct uarts *u = calloc(1, sizeof(*u));
+	struct serial_cfg cfg = {.tx = {.write = transmit, .ctx = u}};
+
+	if (!u)
+		return NULL;
+	u->out = out;
+	pthread_mutex_init(&u->lock, NULL);
+	serial_init(&u->com3, &cfg);
+	return u;
+}
+
+void uarts_destroy(struct uarts *u)
+{
+	if (u)
+		pthread_mutex_destroy(&u->lock);
+	free(u);
+}
+
+void uart_port_access(struct vm *vm, u16 port, u8 *data, unsigned size, bool write)
+{
+	struct uarts *u = vm->uarts;
+
+	if (!write)
+		memset(data, 0xff, size);
+	if (!u || port < COM3 || port >= COM3 + SERIAL_PORTS || size != 1)
+		return;
+	pthread_mutex_lock(&u->lock);
+	if (write)
+		serial_write(&u->com3, port - COM3, *data);
+	else
+		*data = serial_read(&u->com3, port - COM3);
+	pthread_mutex_unlock(&u->lock);
+}
+
+size_t uarts_input(struct uarts *u, const u8 *data, size_t len)
+{
+	size_t taken;
+
+	pthread_mutex_lock(&u->lock);
+	taken = serial_rx(&u->com3, data, len);
+	pthread_mutex_unlock(&u->lock);
+	return taken;
+}
