@@ -3,6 +3,7 @@
 #define PARAPET_TESTS_UNIT_SHIM_FIXTURE_H
 
 #include <libfdt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
