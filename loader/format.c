@@ -70,6 +70,10 @@ size_t shim_vformat(char *buf, size_t size, const char *fmt, va_list ap)
 		if (fmt[0] == '.' && fmt[1] == '*') {
 			spec.precision = va_arg(ap, int);
 			fmt += 2;
+		} else if (*fmt == '.') {
+			spec.precision = 0;
+			for (fmt++; *fmt >= '0' && *fmt <= '9'; fmt++)
+				spec.precision = spec.precision * 10 + (*fmt - '0');
 		}
 		for (; *fmt == 'l' || *fmt == 'z'; fmt++)
 			spec.longs++;

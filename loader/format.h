@@ -1,4 +1,4 @@
-/* Small printf without libc: %s %c %d %u %x with l, ll or z, zero padding, width, %.*s and %%. */
+/* Small printf without libc: %s %c %d %u %x with l, ll or z, zero padding, width, %.Ns, %.*s. */
 #ifndef PARAPET_LOADER_FORMAT_H
 #define PARAPET_LOADER_FORMAT_H
 
