@@ -288,19 +288,6 @@ static void string_in(void **state)
 	assert_int_equal(run.context.rdi, 0x3003);
 }
 
-/* The code was changed between trap and service: nothing happens, the guest runs again. */
-static void code_changed(void **state)
-{
-	(void)state;
-	memory(HV_ACCESS_READ, 0xfec00000, 1, "\x90");
-	run.context.rcx = 3;
-	run.context.rdx = 0x61;
-	port(HV_ACCESS_READ, 0x60, 1 | HV_IO_STRING | HV_IO_REP, 2, "\xf3\x6c");
-	assert_int_equal(device.count, 0);
-	assert_int_equal(page.rip, 0x1000);
-	assert_int_equal(hypervisor.sets, 0);
-}
-
 static void memory(u8 access, u64 gpa, u8 length, const void *code)
 {
 	struct hv_memory_message m = {
@@ -314,6 +301,19 @@ static void memory(u8 access, u64 gpa, u8 length, const void *code)
 	memcpy(m.instruction, code, MIN(length, 16));
 	memcpy(ram + 0x1000, code, MIN(length, 16));
 	dispatch(HV_MSG_UNMAPPED_GPA, &m, sizeof(m));
+}
+
+/* The code was changed between trap and service: nothing happens, the guest runs again. */
+static void code_changed(void **state)
+{
+	(void)state;
+	memory(HV_ACCESS_READ, 0xfec00000, 1, "\x90");
+	run.context.rcx = 3;
+	run.context.rdx = 0x61;
+	port(HV_ACCESS_READ, 0x60, 1 | HV_IO_STRING | HV_IO_REP, 2, "\xf3\x6c");
+	assert_int_equal(device.count, 0);
+	assert_int_equal(page.rip, 0x1000);
+	assert_int_equal(hypervisor.sets, 0);
 }
 
 static void mmio(void **state)
