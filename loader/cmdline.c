@@ -13,7 +13,7 @@
  * the host reports.
  */
 static const char fixed_part[] =
-	"loglevel=8 idle=halt lpj=3000000 no_timer_check noxsave oops=panic panic=-1 "
+	"loglevel=8 idle=halt lpj=3000000 noxsave oops=panic panic=-1 "
 	"printk.devkmsg=on reboot=t tsc=reliable unknown_nmi_panic=1 clearcpuid=pcid swiotlb=1,1 "
 	"rdinit=/init";
 
