@@ -273,6 +273,7 @@ static void build_srat(struct writer *w, const struct config *config)
 #define AML_NAME    0x08
 #define AML_BYTE    0x0a
 #define AML_DWORD   0x0c
+#define AML_STRING  0x0d
 #define AML_SCOPE   0x10
 #define AML_BUFFER  0x11
 #define AML_PACKAGE 0x12
@@ -298,15 +299,13 @@ static void aml_end(struct writer *w, size_t at)
 	w->base[at + 1] = (u8)(length >> 4);
 }
 
-/* Name (name, EisaId (id)): three letters of 5 bits, then four hex digits, big endian */
-static void aml_hid(struct writer *w, const char *id)
+/* EisaId (id): three letters of 5 bits, then four hex digits, big endian */
+static void aml_eisa_id(struct writer *w, const char *id)
 {
 	u32 digits = 0;
 
 	for (int i = 3; i < 7; i++)
 		digits = digits << 4 | (u32)(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10);
-	put8(w, AML_NAME);
-	put(w, "_HID", 4);
 	put8(w, AML_DWORD);
 	put8(w, (u8)((id[0] - '@') << 2 | (id[1] - '@') >> 3));
 	put8(w, (u8)((id[1] - '@') << 5 | (id[2] - '@')));
@@ -314,49 +313,82 @@ static void aml_hid(struct writer *w, const char *id)
 	put8(w, (u8)digits);
 }
 
-static void aml_name_byte(struct writer *w, const char *name, u8 value)
+static void aml_name(struct writer *w, const char *name)
 {
 	put8(w, AML_NAME);
 	put(w, name, 4);
+}
+
+static void aml_name_byte(struct writer *w, const char *name, u8 value)
+{
+	aml_name(w, name);
 	put8(w, AML_BYTE);
 	put8(w, value);
 }
 
-/* One device with an I/O range and an ISA interrupt (6.4.2: small resource descriptors) */
-static void aml_isa_device(struct writer *w, const char *name, const char *hid, u8 uid, u16 port,
-			   u8 ports, u8 irq)
-{
-	size_t device, buffer;
+struct isa_device {
+	const char *name, *hid; /* a hid of 7 characters is an EISA id, of 8 a string */
+	u8 uid;
+	u16 port;
+	u8 ports;
+	u8 irq; /* 0: none */
+};
 
-	put8(w, AML_EXT);
-	put8(w, AML_DEVICE);
-	device = aml_begin(w);
-	put(w, name, 4);
-	aml_hid(w, hid);
-	aml_name_byte(w, "_UID", uid);
-	put8(w, AML_NAME);
-	put(w, "_CRS", 4);
+/* I/O range and ISA interrupt as a resource template (6.4.2: small descriptors) */
+static void aml_resources(struct writer *w, const struct isa_device *device)
+{
+	size_t buffer;
+
+	aml_name(w, "_CRS");
 	put8(w, AML_BUFFER);
 	buffer = aml_begin(w);
 	put8(w, AML_BYTE);
-	put8(w, 8 + 3 + 2);
+	put8(w, device->irq ? 8 + 3 + 2 : 8 + 2);
 	put8(w, 0x47); /* I/O port descriptor */
 	put8(w, 1);    /* 16-bit decode */
-	put16(w, port);
-	put16(w, port);
+	put16(w, device->port);
+	put16(w, device->port);
 	put8(w, 1);
-	put8(w, ports);
-	put8(w, 0x22); /* IRQ descriptor without flags: edge, active high */
-	put16(w, (u16)(1u << irq));
+	put8(w, device->ports);
+	if (device->irq) {
+		put8(w, 0x22); /* IRQ descriptor without flags: edge, active high */
+		put16(w, (u16)(1u << device->irq));
+	}
 	put8(w, 0x79); /* end tag, no checksum */
 	put8(w, 0);
 	aml_end(w, buffer);
-	aml_end(w, device);
+}
+
+static void aml_isa_device(struct writer *w, const struct isa_device *device)
+{
+	size_t body;
+
+	if (!device->port)
+		return;
+	put8(w, AML_EXT);
+	put8(w, AML_DEVICE);
+	body = aml_begin(w);
+	put(w, device->name, 4);
+	aml_name(w, "_HID");
+	if (strlen(device->hid) == 7) {
+		aml_eisa_id(w, device->hid);
+	} else {
+		put8(w, AML_STRING);
+		put(w, device->hid, strlen(device->hid) + 1);
+	}
+	aml_name_byte(w, "_UID", device->uid);
+	aml_resources(w, device);
+	aml_end(w, body);
 }
 
 static void build_dsdt(struct writer *w, const struct acpi_chipset *c)
 {
-	static const char *const com_name[] = {"COM1", "COM2"};
+	const struct isa_device devices[] = {
+		{"COM1", "PNP0501", 1, c->com[0].port, 8, c->com[0].irq},
+		{"COM2", "PNP0501", 2, c->com[1].port, 8, c->com[1].irq},
+		{"RTC0", "PNP0B00", 0, c->rtc_port, 2, c->rtc_irq},
+		{"PEVT", "QEMU0001", 0, c->panic_port, 1, 0},
+	};
 	size_t start = table_begin(w, "DSDT", 2);
 	size_t scope, package;
 
@@ -376,13 +408,8 @@ static void build_dsdt(struct writer *w, const struct acpi_chipset *c)
 	put8(w, AML_SCOPE);
 	scope = aml_begin(w);
 	put(w, "\\_SB_", 5);
-	for (u8 i = 0; i < ARRAY_SIZE(c->com); i++) {
-		if (c->com[i].port)
-			aml_isa_device(w, com_name[i], "PNP0501", (u8)(i + 1), c->com[i].port, 8,
-				       c->com[i].irq);
-	}
-	if (c->rtc_port)
-		aml_isa_device(w, "RTC0", "PNP0B00", 0, c->rtc_port, 2, c->rtc_irq);
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
+		aml_isa_device(w, &devices[i]);
 	aml_end(w, scope);
 	table_end(w, start);
 }

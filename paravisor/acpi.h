@@ -23,6 +23,7 @@ struct acpi_chipset {
 	} com[2];
 	u16 rtc_port;
 	u8 rtc_irq;
+	u16 panic_port; /* pvpanic: one byte */
 };
 
 /*

@@ -66,13 +66,16 @@ void console_consume(struct console *console, size_t size)
 	console->credit_owed += (u32)size;
 }
 
+bool console_owes_credit(const struct console *console)
+{
+	/* the host still holds the other half, so it never waits for us */
+	return console->credit_owed >= CONSOLE_IN_SIZE / 2;
+}
+
 u32 console_take_credit(struct console *console)
 {
-	u32 credit = console->credit_owed;
+	u32 credit = console_owes_credit(console) ? console->credit_owed : 0;
 
-	/* the host still holds the other half, so it never waits for us */
-	if (credit < CONSOLE_IN_SIZE / 2)
-		return 0;
-	console->credit_owed = 0;
+	console->credit_owed -= credit;
 	return credit;
 }

@@ -37,7 +37,8 @@ void console_input(struct console *console, const u8 *data, size_t size);
 /* The next input bytes in one piece (may be fewer than there are), and how to remove them. */
 const u8 *console_peek(const struct console *console, size_t *size);
 void console_consume(struct console *console, size_t size);
-/* Credit to send to the host now, 0 if not worth a message yet. */
+/* Is there enough credit to be worth a message? And that credit, to be sent; 0 if not. */
+bool console_owes_credit(const struct console *console);
 u32 console_take_credit(struct console *console);
 
 #endif

@@ -43,28 +43,6 @@ bool hostlink_post(enum hostlink_op op, u16 index, const void *data, size_t size
 	return result == 0;
 }
 
-bool hostlink_post_text(enum hostlink_op op, u16 index, const char *text)
-{
-	size_t left = strlen(text);
-
-	do {
-		size_t n = MIN(left, (size_t)HOSTLINK_MAX_DATA);
-
-		if (n < left) {
-			size_t cut = n;
-
-			while (cut && text[cut - 1] != '\n')
-				cut--;
-			n = cut ? cut : n;
-		}
-		if (!hostlink_post(op, n < left ? index | HOSTLINK_MORE : index, text, n))
-			return false;
-		text += n;
-		left -= n;
-	} while (left);
-	return true;
-}
-
 static void receive_one(const struct hv_message *raw)
 {
 	const struct hostlink_message *message = (const void *)raw->payload;

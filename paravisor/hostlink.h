@@ -11,12 +11,6 @@
  */
 bool hostlink_post(enum hostlink_op op, u16 index, const void *data, size_t size);
 
-/*
- * Posts text, cut into messages at line ends where possible; all but the last have HOSTLINK_MORE
- * in their index.
- */
-bool hostlink_post_text(enum hostlink_op op, u16 index, const char *text);
-
 /* Called on the receive thread for each message from the host; message is a checked copy. */
 typedef void (*hostlink_receive_fn)(const struct hostlink_message *message);
 /* Starts the receive thread. False when it cannot start; posting works without it. */

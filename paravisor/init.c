@@ -138,7 +138,7 @@ __attribute__((noreturn)) static void on_paravisor_end(int status)
 		snprintf(reason, sizeof(reason), "the paravisor exited with status %d",
 			 WEXITSTATUS(status));
 	log_error("%s", reason);
-	if (hostlink_post_text(HOSTLINK_POWER, HOSTLINK_POWER_CRASH, reason))
+	if (hostlink_post(HOSTLINK_POWER, HOSTLINK_POWER_CRASH, reason, strlen(reason)))
 		sleep(2);
 	reboot_machine();
 }

@@ -12,6 +12,7 @@
 #include "paravisor/vp_regs.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- one line per subject, never without limit ---- */
@@ -101,7 +102,7 @@ static const struct x86_ops cpu_ops = {
 	.io_out = cpu_io_out,
 };
 
-/* What the guest sees after the emulator ran; subject tells refusals apart in the log. */
+/* What the guest sees after the emulator ran; gva is the address that it was about. */
 static void finish_emulation(struct vp *vp, const struct x86_cpu *cpu, enum x86_result result,
 			     const struct x86_fault *fault, u64 gva)
 {
@@ -116,18 +117,15 @@ static void finish_emulation(struct vp *vp, const struct x86_cpu *cpu, enum x86_
 		return;
 	case X86_RETRY: return;
 	case X86_HOLE:
-		/* page tables or code read as all ones: reserved bits set, or no such opcode */
-		if (gva != cpu->rip) {
-			vp_inject(vp, X86_VECTOR_PF, true, BIT(0) | BIT(3), gva);
-			return;
-		}
-		break;
-	default:
-		vp->stats.emulation_refused++;
-		if (first_time(&refused, cpu->rip))
-			log_info("VP %u: instruction at %#llx is not one that devices support",
-				 vp->index, (unsigned long long)cpu->rip);
+		/* page tables outside RAM read as all ones: present, with reserved bits set */
+		vp_inject(vp, X86_VECTOR_PF, true, BIT(0) | BIT(3), gva);
+		return;
+	default: break;
 	}
+	vp->stats.emulation_refused++;
+	if (first_time(&refused, cpu->rip))
+		log_info("VP %u: instruction at %#llx is not one that devices support", vp->index,
+			 (unsigned long long)cpu->rip);
 	vp_inject(vp, X86_VECTOR_UD, false, 0, 0);
 }
 
@@ -146,7 +144,7 @@ static void on_port_string(struct vp *vp, const struct hv_io_port_message *messa
 	vp_load_cpu(vp, &cpu);
 	result = x86_emulate_io(&cpu, &cpu_ops, message->instruction,
 				MIN(message->instruction_byte_count, 16), &io, &fault);
-	finish_emulation(vp, &cpu, result, &fault, cpu.rip);
+	finish_emulation(vp, &cpu, result, &fault, cpu.gpr[io.write ? X86_RSI : X86_RDI]);
 }
 
 static void on_port(struct vp *vp, const struct hv_io_port_message *message)
@@ -177,7 +175,6 @@ static void on_memory(struct vp *vp, const struct hv_memory_message *message)
 	struct x86_fault fault = {0};
 	struct x86_cpu cpu;
 	enum x86_result result;
-	u64 gva;
 
 	vp->stats.exits[EXIT_MEMORY]++;
 	vp_load_cpu(vp, &cpu);
@@ -186,10 +183,9 @@ static void on_memory(struct vp *vp, const struct hv_memory_message *message)
 		vp_inject(vp, X86_VECTOR_UD, false, 0, 0);
 		return;
 	}
-	gva = message->info & HV_MEM_GVA_VALID ? message->gva : cpu.rip;
 	result = x86_emulate(&cpu, &cpu_ops, message->instruction,
 			     MIN(message->instruction_byte_count, 16), &fault);
-	finish_emulation(vp, &cpu, result, &fault, gva);
+	finish_emulation(vp, &cpu, result, &fault, message->gva);
 }
 
 /* ---- MSRs that the hypervisor does not know ---- */
@@ -286,11 +282,12 @@ static void on_deliverable(struct vp *vp, const struct hv_deliverable_message *m
 
 __attribute__((noreturn)) static void on_triple_fault(struct vp *vp)
 {
-	char text[1024];
+	char registers[1024], text[64];
 
-	vp_print_registers(vp, text, sizeof(text));
+	vp_print_registers(vp, registers, sizeof(registers));
 	machine_flush();
-	log_info("guest triple fault\n%s", text);
+	log_info("guest triple fault\n%s", registers);
+	snprintf(text, sizeof(text), "VP %u", vp->index);
 	stop_partition(HOSTLINK_POWER_TRIPLE_FAULT, text);
 }
 

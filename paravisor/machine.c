@@ -33,10 +33,15 @@
 
 #define MACHINE_PORTS 2 /* COM1 and COM2 */
 
+/* pvpanic (QEMU docs/specs/pvpanic): the guest kernel tells that it panicked */
+#define PANIC_PORT     0x505
+#define PANIC_PANICKED BIT(0)
+
 enum todo {
 	TODO_FLUSH = 1 << 0,
 	TODO_POWER = 1 << 1,
 	TODO_INPUT = 1 << 2, /* a serial port has room again */
+	TODO_PANIC = 1 << 3,
 };
 
 static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -72,6 +77,7 @@ const struct acpi_chipset machine_acpi = {
 	.com = {{0x3f8, 4}, {0x2f8, 3}},
 	.rtc_port = 0x70,
 	.rtc_irq = 8,
+	.panic_port = PANIC_PORT,
 };
 
 static u64 clock_ns(clockid_t clock)
@@ -150,6 +156,37 @@ static void on_uart_room(void *ctx)
 	todo |= TODO_INPUT;
 }
 
+static u64 panic_read(void *ctx, u64 offset, unsigned size)
+{
+	(void)ctx;
+	(void)offset;
+	(void)size;
+	return PANIC_PANICKED;
+}
+
+static void panic_write(void *ctx, u64 offset, unsigned size, u64 value)
+{
+	(void)ctx;
+	(void)offset;
+	(void)size;
+	if (value & PANIC_PANICKED)
+		todo |= TODO_PANIC;
+}
+
+static bool register_panic_port(void)
+{
+	static const struct bus_ops ops = {.read = panic_read, .write = panic_write};
+	const struct bus_region region = {
+		.name = "pvpanic",
+		.base = PANIC_PORT,
+		.len = 1,
+		.widths = BUS_BYTE,
+		.ops = &ops,
+	};
+
+	return pio_register(&chipset.pio, &region);
+}
+
 static void on_debug_port(void *ctx, const u8 *data, size_t size)
 {
 	(void)ctx;
@@ -217,6 +254,8 @@ static void feed_uarts(void)
 			taken = size ? chipset_uart_rx(&chipset, i, data, size) : 0;
 			console_consume(&console[i], taken);
 		} while (taken && taken == size);
+		if (console_owes_credit(&console[i]))
+			todo |= TODO_FLUSH;
 	}
 }
 
@@ -249,6 +288,8 @@ void machine_flush(void)
 static void do_outside(u32 what)
 {
 	machine_flush();
+	if (what & TODO_PANIC)
+		stop_partition(HOSTLINK_POWER_PANIC, "reported by its kernel");
 	if (what & TODO_POWER) {
 		log_info("guest asks for %s: %s",
 			 power_event == DEV_POWER_OFF ? "power-off" : "reset", power_why);
@@ -275,7 +316,7 @@ static void leave(void)
 
 	if (todo & TODO_INPUT)
 		feed_uarts();
-	what = todo;
+	what = todo & ~(u32)TODO_INPUT;
 	todo = 0;
 	/* the flush will empty the queues, so only the devices' timers count then */
 	deadline = what & TODO_FLUSH ? chipset_next_deadline(&chipset) : next_deadline();
@@ -335,7 +376,7 @@ bool machine_init(void)
 		log_error("timerfd: %s", strerror(errno));
 		return false;
 	}
-	if (!chipset_init(&chipset, &cfg)) {
+	if (!chipset_init(&chipset, &cfg) || !register_panic_port()) {
 		log_error("chipset: wiring mistake");
 		return false;
 	}

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The host ends or restarts us within moments; without a reaction init must not wait for ever. */
@@ -20,7 +21,7 @@ void stop_partition(enum hostlink_power how, const char *text)
 
 	/* never released: whoever else comes here waits for the end */
 	pthread_mutex_lock(&once);
-	told = hostlink_post_text(HOSTLINK_POWER, (u16)how, text);
+	told = hostlink_post(HOSTLINK_POWER, (u16)how, text, strlen(text));
 	if (told)
 		sleep(HOST_REACTION_SECONDS);
 	_exit(told ? STOP_STATUS_REPORTED : STOP_STATUS_UNLINKED);

@@ -10,7 +10,10 @@ enum stop_status {
 	STOP_STATUS_REPORTED = 4, /* the host has been told why */
 };
 
-/* Tells the host and never returns; the first caller's reason counts. */
+/*
+ * Tells the host and never returns; the first caller's reason counts. Text is cut to one message.
+ * For a guest's fault: on the thread of its VP, whose registers the host shows.
+ */
 __attribute__((noreturn)) void stop_partition(enum hostlink_power how, const char *text);
 
 /* The paravisor cannot go on. */

@@ -25,6 +25,7 @@ static struct vp vps[CONFIG_MAX_VPS];
 static u32 vp_count;
 static const struct linux_boot_plan *boot_plan;
 static pthread_barrier_t all_ready;
+static __thread const struct vp *this_vp; /* NULL on other threads */
 
 const struct vp *vp_get(u32 index)
 {
@@ -38,7 +39,7 @@ void vp_kick(u32 index)
 
 	/* wake first: the processor looks at it after it has cleared cancel */
 	__atomic_store_n(&vp->wake, 1, __ATOMIC_SEQ_CST);
-	if (write(vp->kick_fd, &one, sizeof(one)) < 0)
+	if (vp != this_vp && write(vp->kick_fd, &one, sizeof(one)) < 0)
 		log_warn("kick VP %u: %s", index, strerror(errno));
 }
 
@@ -102,6 +103,7 @@ static void *vp_loop(void *arg)
 {
 	struct vp *vp = arg;
 
+	this_vp = vp;
 	if (!thread_pin(vp->index))
 		stop_crash("VP %u: cannot be bound to its CPU", vp->index);
 	init_processor(vp);

@@ -15,7 +15,7 @@ struct vp {
 	u32 wake;		       /* atomic: there is work outside the guest */
 	int kick_fd;
 	struct vp_stats stats; /* written by this VP's thread only */
-};
+} __attribute__((aligned(64)));
 
 /*
  * Prepares all processors of config and starts their threads; the boot processor gets reg and

@@ -27,9 +27,6 @@ enum hostlink_op {
 	HOSTLINK_TIME = 7,     /* VTL2 asks (no data); host answers: data = u64 ns since 1970 UTC */
 };
 
-/* In index of HOSTLINK_POWER: the text goes on in the next message, act on the last one only. */
-#define HOSTLINK_MORE 0x8000u
-
 enum hostlink_power {
 	HOSTLINK_POWER_OFF = 0,
 	HOSTLINK_POWER_RESET = 1,

@@ -29,6 +29,7 @@ static const struct acpi_chipset chipset = {
 	.com = {{0x3f8, 4}, {0x2f8, 3}},
 	.rtc_port = 0x70,
 	.rtc_irq = 8,
+	.panic_port = 0x505,
 };
 static struct config config;
 static u8 area[0x20000];
@@ -211,7 +212,7 @@ static void aml(void **state)
 		devices++;
 	}
 	assert_int_equal(i, end);
-	assert_int_equal(devices, 3);
+	assert_int_equal(devices, 4);
 }
 
 /* Intel's compiler as a second opinion, where it is installed (acpica-tools). */
