@@ -6,12 +6,15 @@ Q := @
 say = @printf '  %-8s %s\n' $(1) $(2)
 MAKEFLAGS += --no-print-directory
 endif
+export V
 
 B := build
-CC ?= gcc
+CC := gcc
 CLANG ?= clang
+MUSL_CC ?= musl-gcc
 CACHE := $(or $(PARAPET_CACHE),$(HOME)/.cache/parapet)
 export PARAPET_CACHE := $(CACHE)
+export CC MUSL_CC
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla \
 	-Wno-missing-field-initializers
@@ -22,45 +25,196 @@ ASAN_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sa
 FUZZ_CFLAGS := $(COMMON_CFLAGS) -Wall -O1 -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer -DPARAPET_FUZZ
 
+# Made from fetched sources (scripts/sources.list)
+KERNEL := $(B)/kernel/release/vmlinux
+KERNEL_DEBUG := $(B)/kernel/debug/vmlinux
+KHDR := $(B)/kernel/release/include
+MUSL_PREFIX := $(B)/musl
+LIBFDT_SRC := $(CACHE)/src/dtc/libfdt
+
+VTL2_CFLAGS := $(COMMON_CFLAGS) $(WARN) -Os -ffunction-sections -fdata-sections \
+	-fstack-protector-strong -fno-asynchronous-unwind-tables -isystem $(MUSL_PREFIX)/include \
+	-isystem $(KHDR) -DPARAPET_VTL2 -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD \
+	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+VTL2_LDFLAGS := -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack -L$(MUSL_PREFIX)/lib
+VTL2_LIBS := -lZydis -lZycore -lfdt -lzstd
+NATIVE_LIBS := -lZydis -lZycore -lfdt -ljansson
+
+PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
+IMAGE := $(B)/image/parapet-x64.igvm
+IMAGE_DEBUG := $(B)/image/parapet-x64-debug.igvm
+GUEST := $(B)/guest/vmlinuz $(B)/guest/initramfs.cpio
+NESTED := $(B)/nested/init
+
 .PHONY: all help
-all: help-default
+all: $(PROGRAMS) $(IMAGE) $(NESTED) $(GUEST)
+
+help:
+	@echo 'make             everything that `make run` needs'
+	@echo 'make run         boot a guest through the paravisor, console on the terminal (Ctrl-A X ends)'
+	@echo '                 CPUS=N MEMORY=SIZE CMDLINE="..." RUNFLAGS="parapet run options"'
+	@echo 'make test        lint, unit tests, fuzz targets (10 s each), end-to-end tests'
+	@echo 'make unit        unit tests alone; make e2e [T=name]: end-to-end tests alone'
+	@echo 'make fuzz        fuzz targets, FUZZ_SECONDS=60 each'
+	@echo 'make bench       boot, exits, memory, size: a table, and build/bench.json'
+	@echo 'make image       release and debug image, with a size report'
+	@echo 'make lint        format, static checks, each header alone, script syntax'
+	@echo 'make setup       install missing Debian packages; make fetch: all sources'
+	@echo 'make clean       remove build/ (the cache stays: $(CACHE))'
+	@echo 'V=1 shows every command. KERNEL_SRC=TREE builds another Linux tree for VTL2.'
+
+# --- what must be there before anything is built
+BUILDING := $(filter-out help clean setup fetch,$(or $(MAKECMDGOALS),all))
+ifneq ($(BUILDING)$(PARAPET_NO_SETUP),$(PARAPET_NO_SETUP))
+include $(B)/setup.mk
+endif
+$(B)/setup.mk: scripts/packages scripts/setup
+	$(Q)scripts/setup
+	@mkdir -p $(@D) && touch $@
+.PHONY: setup fetch
+setup:
+	$(Q)scripts/setup
+fetch:
+	$(Q)scripts/fetch
+$(CACHE)/%/.fetched: scripts/sources.list
+	$(Q)scripts/fetch $*
+# files of fetched sources that rules name
+$(LIBFDT_SRC)/%: | $(CACHE)/src/dtc/.fetched
+	@test -e $@
 
 # Each folder names its sources: <folder>_LIB is testable code without a main().
 include $(wildcard */build.mk)
 
 LIB_SRCS := $(common_LIB) $(igvm_LIB) $(devices_LIB) $(loader_LIB) $(paravisor_LIB) $(host_LIB)
 
-# --- flavours: native programs, the same under ASan+UBSan for unit tests, and for libFuzzer
-define flavour # name, compiler, flags
-$(B)/$(1)/%.o: %.c
+# --- flavours: native programs, the same under ASan+UBSan for unit tests, for libFuzzer, for VTL2
+define flavour # name, compiler, flags, sources of its library, order-only prerequisites
+$(B)/$(1)/%.o: %.c | $(5)
 	$$(call say,CC-$(1),$$<)
 	@mkdir -p $$(@D)
 	$$(Q)$(2) $(3) $$(EXTRA_CFLAGS) -MMD -MP -c -o $$@ $$<
-$(1)_LIBOBJS := $$(LIB_SRCS:%.c=$(B)/$(1)/%.o)
+$(1)_LIBOBJS := $$(patsubst %.c,$(B)/$(1)/%.o,$(4))
 $(B)/$(1)/libparapet.a: $$($(1)_LIBOBJS)
 	@rm -f $$@
 	$$(Q)ar crs $$@ $$^
 endef
-$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS)))
-$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS)))
-$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS)))
+$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS)))
+$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS)))
+$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS)))
+$(eval $(call flavour,vtl2,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB) $(paravisor_LIB),\
+	$(KERNEL) $(B)/musl.stamp))
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-NATIVE_LIBS := -lZydis -lZycore -lfdt -ljansson
+# --- VTL2: kernel, libraries, the multi-call binary, initrd, image
+$(B)/kernel/release/vmlinux: kernel-config/base.config
+$(B)/kernel/debug/vmlinux: kernel-config/base.config kernel-config/debug.config
+$(KERNEL) $(KERNEL_DEBUG): scripts/build-kernel $(if $(KERNEL_SRC),,$(CACHE)/src/linux/.fetched)
+	$(Q)scripts/build-kernel $(@D) $(filter %.config,$^)
+# one after the other: each uses all processors
+$(KERNEL_DEBUG): | $(KERNEL)
+
+$(B)/musl.stamp: scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/.fetched)
+	$(Q)scripts/build-libs $(MUSL_PREFIX)
+	@touch $@
+
+$(B)/vtl2/paravisor: $(paravisor_MAIN:%.c=$(B)/vtl2/%.o) $(B)/vtl2/libparapet.a
+	$(call say,LD,$@)
+	$(Q)$(MUSL_CC) $(VTL2_LDFLAGS) -o $@.full $^ $(VTL2_LIBS)
+	$(Q)strip -o $@ $@.full
+
+# in /usr/bin from Debian 13 on
+BUSYBOX = $$(find $(CACHE)/guest/busybox -type f -path '*/bin/busybox')
+$(B)/image/initrd.zst: initrd/release.list
+$(B)/image/initrd-debug.zst: initrd/release.list initrd/debug.list | $(CACHE)/guest/busybox/.fetched
+$(B)/image/initrd.zst $(B)/image/initrd-debug.zst: $(B)/vtl2/paravisor scripts/newc.py
+	$(call say,INITRD,$@)
+	@mkdir -p $(@D)
+	$(Q)scripts/newc.py $(filter %.list,$^) -D BUSYBOX=$(BUSYBOX) -o $(@:.zst=.cpio)
+	$(Q)zstd -19 -q -f $(@:.zst=.cpio) -o $@
+
+igvm_build = $(B)/bin/igvm build igvm/manifests/$(1).json --resource underhill_kernel=$(2) \
+	--resource underhill_initrd=$(3) --resource openhcl_boot=$(SHIM) -o $@
+$(IMAGE): igvm/manifests/parapet-x64.json $(B)/bin/igvm $(SHIM) $(KERNEL) $(B)/image/initrd.zst
+	$(call say,IGVM,$@)
+	$(Q)$(call igvm_build,parapet-x64,$(KERNEL),$(B)/image/initrd.zst)
+$(IMAGE_DEBUG): igvm/manifests/parapet-x64-debug.json $(B)/bin/igvm $(SHIM) $(KERNEL_DEBUG) \
+		$(B)/image/initrd-debug.zst
+	$(call say,IGVM,$@)
+	$(Q)$(call igvm_build,parapet-x64-debug,$(KERNEL_DEBUG),$(B)/image/initrd-debug.zst)
+
+.PHONY: image
+image: $(IMAGE) $(IMAGE_DEBUG)
+	$(Q)scripts/size-report $(IMAGE) $(SHIM) $(KERNEL) $(B)/image/initrd.zst
+	$(Q)scripts/size-report $(IMAGE_DEBUG) $(SHIM) $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
+
+# --- the guest of the tests: Debian's kernel, busybox, and test programs (tests/guests/*.c)
+GUEST_PROGRAMS := $(patsubst tests/guests/%.c,$(B)/guest/bin/%,$(wildcard tests/guests/*.c))
+$(B)/guest/bin/%: tests/guests/%.c
+	$(call say,CC-guest,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O2 -static -s -o $@ $<
+$(B)/guest/vmlinuz: scripts/debian_kernel.py $(CACHE)/guest/kernel/.fetched
+	@mkdir -p $(@D)
+	$(Q)scripts/debian_kernel.py --image $@
+$(B)/guest/initramfs.cpio: scripts/debian_kernel.py scripts/newc.py tests/guests/initramfs.list \
+		tests/guests/init.sh tests/guests/modules $(GUEST_PROGRAMS) \
+		$(CACHE)/guest/kernel/.fetched $(CACHE)/guest/busybox/.fetched
+	$(call say,GUEST,$@)
+	$(Q)scripts/debian_kernel.py --modules tests/guests/modules $(B)/guest/modules
+	$(Q)scripts/newc.py tests/guests/initramfs.list -D BUSYBOX=$(BUSYBOX) -t /lib/modules=$(B)/guest/modules \
+		$(if $(GUEST_PROGRAMS),-t /bin=$(B)/guest/bin) -o $@
+.PHONY: guest
+guest: $(GUEST)
+
+# --- run
+CPUS ?= 2
+MEMORY ?= 1G
+CMDLINE ?= console=ttyS0
+RUNFLAGS ?=
+.PHONY: run
+run: $(PROGRAMS) $(IMAGE) $(NESTED) $(GUEST)
+	@scripts/parapet run --image $(IMAGE) --kernel $(B)/guest/vmlinuz \
+		--initrd $(B)/guest/initramfs.cpio --cmdline "$(CMDLINE)" --cpus $(CPUS) \
+		--memory $(MEMORY) $(RUNFLAGS)
 
 # --- unit tests: every tests/unit/test_*.c is a cmocka program
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 $(B)/asan/tests/unit/%: $(B)/asan/tests/unit/%.o $(B)/asan/libparapet.a
 	$(Q)$(CC) -fsanitize=address,undefined -o $@ $^ -lcmocka $(NATIVE_LIBS)
-.PHONY: unit fuzz-build
-unit: $(UNIT:%=$(B)/asan/tests/unit/%)
-	$(Q)for t in $^; do $$t || exit 1; done
+# what unit tests start as programs
+UNIT_NEEDS := $(SHIM)
+.PHONY: unit unit-build
+unit-build: $(UNIT:%=$(B)/asan/tests/unit/%) $(UNIT_NEEDS)
+unit: unit-build
+	$(Q)tests/run --unit
 
 # --- fuzz targets: every tests/fuzz/fuzz_*.c is a libFuzzer program, corpus in tests/fuzz/corpus/
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
 $(B)/fuzz/tests/fuzz/%: $(B)/fuzz/tests/fuzz/%.o $(B)/fuzz/libparapet.a
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(NATIVE_LIBS)
+.PHONY: fuzz fuzz-build
 fuzz-build: $(FUZZ:%=$(B)/fuzz/tests/fuzz/%)
+fuzz: fuzz-build
+	$(Q)tests/run --fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+# --- end to end and benchmarks: real image, real guest
+.PHONY: e2e bench
+e2e: all $(IMAGE_DEBUG)
+	$(Q)tests/run --e2e $(if $(T),--filter '$(T)')
+bench: all
+	$(Q)tests/bench/run
+
+.PHONY: test
+test: all $(IMAGE_DEBUG) unit-build fuzz-build lint-build
+	$(Q)tests/run --lint --unit --fuzz --e2e
+
+# --- lint
+include scripts/lint.mk
+
+.PHONY: clean
+clean:
+	$(Q)rm -rf $(B)

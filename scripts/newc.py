@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Packs a file list into a cpio archive (format newc) that is the same for the same input.
 
-usage: newc.py LIST... -o ARCHIVE [-r ROOT] [-D NAME=VALUE]...
+usage: newc.py LIST... -o ARCHIVE [-r ROOT] [-D NAME=VALUE]... [-t PATH=FOLDER]...
 LIST has one entry per line: path type mode uid gid source; `#` starts a comment.
 type: file (source: a file), dir, link (source: the target), node (source: c|b MAJOR MINOR).
 ${NAME} in a source is replaced by -D NAME=VALUE; relative files are looked up below ROOT (default: .).
+-t adds all below FOLDER at PATH.
 Entries are sorted, times are 0, inodes are numbered from 1; missing parent directories are added.
 """
 import argparse
@@ -43,15 +44,15 @@ class Archive:
                   (major, minor))
 
     def copy(self, source, path=None):
-        """Adds a file with its mode, or a directory with all below it; symbolic links are followed."""
+        """Adds a file (executable or not), or a folder with all below it; links are followed."""
         path = path or os.path.abspath(source)
         if os.path.isdir(source):
-            self.directory(path, stat.S_IMODE(os.stat(source).st_mode))
+            self.directory(path)
             for name in sorted(os.listdir(source)):
                 self.copy(os.path.join(source, name), os.path.join(path, name))
         elif os.path.isfile(source):
             with open(source, "rb") as f:
-                self.file(path, f.read(), stat.S_IMODE(os.stat(source).st_mode))
+                self.file(path, f.read(), 0o755 if os.access(source, os.X_OK) else 0o644)
 
     def write(self, out):
         """Writes the archive to a binary stream, padded to 512 bytes."""
@@ -119,8 +120,11 @@ def main():
     parser.add_argument("-o", dest="out", required=True, metavar="ARCHIVE")
     parser.add_argument("-r", dest="root", default=".", metavar="ROOT")
     parser.add_argument("-D", dest="names", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("-t", dest="trees", action="append", default=[], metavar="PATH=FOLDER")
     args = parser.parse_args()
     archive = Archive()
+    for path, folder in (t.split("=", 1) for t in args.trees):
+        archive.copy(folder, path)
     for path in args.lists:
         read_list(archive, path, args.root, dict(n.split("=", 1) for n in args.names))
     with open(args.out + ".tmp", "wb") as out:
