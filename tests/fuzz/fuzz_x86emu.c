@@ -148,6 +148,35 @@ static void set_mode(struct x86_cpu *cpu, unsigned mode)
 		cpu->cr4 &= ~X86_CR4_PAE;
 }
 
+static bool has_repeat(const struct x86_hit *hit)
+{
+	return memchr(hit->bytes, 0xf2, hit->byte_count) ||
+	       memchr(hit->bytes, 0xf3, hit->byte_count);
+}
+
+/*
+ * The search and the emulator must agree on whether an instruction reaches a device. Without paging
+ * only: the emulator's accessed and dirty bits could change the tables between the two.
+ */
+static void check_agreement(struct machine *m, struct x86_cpu cpu, const struct x86_ops *my)
+{
+	struct x86_fault fault;
+	struct x86_hit hit;
+	enum x86_result found, res;
+
+	if (cpu.cr0 & X86_CR0_PG)
+		return;
+	found = x86_find_access(&cpu, my, &hit, &fault);
+	m->accesses = m->devices = 0;
+	res = x86_emulate(&cpu, my, NULL, 0, &fault);
+	if (res != X86_OK || (found == X86_OK && hit.access == X86_EXECUTE))
+		return;
+	if (found == X86_OK && m->devices == 0)
+		abort();
+	if (found == X86_NOT_FOUND && m->devices && !has_repeat(&hit))
+		abort();
+}
+
 /* Input: mode, number of given code bytes, port access, padding; code; registers; RAM. */
 enum { HEAD = 8, CODE = 16 };
 
@@ -187,6 +216,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	start = cpu;
 	res = x86_emulate(&cpu, &my, data + HEAD, data[1] & 15, &fault);
 	check(&start, &cpu, res);
+
+	check_agreement(&m, cpu, &my);
 
 	m.accesses = m.devices = 0;
 	io = (struct x86_io){(u16)cpu.gpr[X86_RDX], data[2] & 7, data[3] & 1};

@@ -69,7 +69,7 @@ static unsigned lost_races; /* compare-and-swaps that the fake lets fail */
 static int ram_cmpxchg(void *ctx, u64 gpa, u64 expected, u64 desired, u32 len)
 {
 	(void)ctx;
-	if (gpa >= RAM_SIZE)
+	if (gpa >= RAM_SIZE || (gpa & ~0xfffull) == ROM)
 		return -1;
 	if (lost_races) {
 		lost_races--;
@@ -258,7 +258,7 @@ static void walk_refuses_hostile_tables(void **state)
 	put_le64(ram + PML4, PML4 | P | W);
 	assert_int_equal(walk(&cpu, 0, X86_READ, 0, &gpa), X86_OK);
 	assert_int_equal(gpa, PML4);
-	put_le64(ram + PML4, PDPT | P | W | PS);
+	put_le64(ram + PML4, P | W | PS);
 	assert_page_fault(walk(&cpu, 0, X86_READ, 0, &gpa), 9, 0);
 }
 
@@ -329,6 +329,28 @@ static void walk_checks_permissions(void **state)
 	}
 }
 
+/* A right counts only when every level grants it; one NX anywhere forbids. */
+static void walk_combines_levels(void **state)
+{
+	struct x86_cpu cpu = paged(P | W | U);
+	u64 gpa;
+
+	(void)state;
+	put_le64(ram + PDPT, PD | P | U);
+	assert_page_fault(walk(&cpu, 0x7000, X86_WRITE, X86_WALK_USER, &gpa), 7, 0x7000);
+	put_le64(ram + PDPT, PD | P | W);
+	assert_page_fault(walk(&cpu, 0x7000, X86_READ, X86_WALK_USER, &gpa), 5, 0x7000);
+	put_le64(ram + PDPT, PD | P | W | U | NX);
+	assert_page_fault(walk(&cpu, 0x7000, X86_EXECUTE, 0, &gpa), 0x11, 0x7000);
+	/* the fetch bit of the error code needs NX or SMEP */
+	cpu = paged(P | W | U);
+	set_pte(0x7000, 0);
+	cpu.efer &= ~X86_EFER_NXE;
+	assert_page_fault(walk(&cpu, 0x7000, X86_EXECUTE, 0, &gpa), 0, 0x7000);
+	cpu.cr4 |= X86_CR4_SMEP;
+	assert_page_fault(walk(&cpu, 0x7000, X86_EXECUTE, 0, &gpa), 0x10, 0x7000);
+}
+
 static void walk_marks_accessed_only_when_asked(void **state)
 {
 	struct x86_cpu cpu = paged(P | W | U);
@@ -353,6 +375,13 @@ static void walk_marks_accessed_only_when_asked(void **state)
 	assert_int_equal(walk(&cpu, 0xa000, X86_READ, X86_WALK_SET_AD, &gpa), X86_OK);
 	lost_races = 1000;
 	assert_int_equal(walk(&cpu, 0xb000, X86_READ, X86_WALK_SET_AD, &gpa), X86_RETRY);
+	lost_races = 0;
+	/* a table that cannot be written */
+	memcpy(ram + ROM, ram + PT, PAGE_SIZE);
+	put_le64(ram + PD, ROM | P | W | PTE_A);
+	assert_int_equal(walk(&cpu, 0xc000, X86_READ, 0, &gpa), X86_OK);
+	assert_int_equal(walk(&cpu, 0xc000, X86_READ, X86_WALK_SET_AD, &gpa), X86_HOLE);
+	assert_int_equal(gpa, ROM + 0xc * 8);
 }
 
 static void walk_knows_every_mode(void **state)
@@ -385,7 +414,9 @@ static void walk_knows_every_mode(void **state)
 	put_le64(ram + 0x7000 + 8, 0xa00000000 | P | W | PS);
 	assert_int_equal(walk(&cpu, 0xc0212345, X86_READ, 0, &gpa), X86_OK);
 	assert_int_equal(gpa, 0xa00012345);
-	assert_int_equal(walk(&cpu, 0x1c0212345, X86_READ, 0, &gpa), X86_OK);
+	assert_int_equal(walk(&cpu, 0x1c0212345, X86_READ, X86_WALK_SET_AD, &gpa), X86_OK);
+	assert_int_equal(ram[0x7008], P | W | PS | PTE_A);
+	assert_int_equal(ram[0x6020 + 3 * 8], P); /* has no such bit */
 	put_le64(ram + 0x6020 + 3 * 8, 0x7000 | P | W);
 	assert_page_fault(walk(&cpu, 0xc0212345, X86_READ, 0, &gpa), 9, 0xc0212345);
 
@@ -402,6 +433,10 @@ static void walk_knows_every_mode(void **state)
 	assert_int_equal(walk(&cpu, 0xc0412345, X86_READ, 0, &gpa), X86_OK);
 	assert_int_equal(gpa, 0x300812345);
 	put_le32(ram + 0x9000 + 0x301 * 4, 0x00a00000 | P | PS);
+	assert_page_fault(walk(&cpu, 0xc0412345, X86_READ, 0, &gpa), 9, 0xc0412345);
+	/* a 40-bit address on a processor with 34 */
+	cpu.phys_bits = 34;
+	put_le32(ram + 0x9000 + 0x301 * 4, 0x00800000 | 4 << 13 | P | PS);
 	assert_page_fault(walk(&cpu, 0xc0412345, X86_READ, 0, &gpa), 9, 0xc0412345);
 	/* none */
 	cpu.cr0 &= ~X86_CR0_PG;
@@ -548,6 +583,9 @@ static void find_checks_both_pages(void **state)
 	assert_int_equal(FIND(&cpu, "\x89\x08"), X86_NOT_FOUND);
 	cpu.gpr[X86_RAX] = RAM_SIZE - 500;
 	assert_hit(FIND(&cpu, "\x0f\xae\x00"), RAM_SIZE, X86_WRITE, 3);
+	/* ENTER copies frame pointers from below RBP */
+	cpu.gpr[X86_RBP] = HOLE;
+	assert_hit(FIND(&cpu, "\xc8\x10\x00\x04"), HOLE - 24, X86_READ, 4);
 	/* closed for writing only */
 	cpu.gpr[X86_RAX] = ROM;
 	assert_int_equal(FIND(&cpu, "\x8b\x08"), X86_NOT_FOUND);
@@ -710,6 +748,12 @@ static void emulate_checks_segments(void **state)
 	assert_int_equal(EMULATE(&cpu, "\x8b\x08"), X86_FAULT);
 	cpu.seg[X86_DS].attributes = 0xc097; /* expands down: above the limit */
 	assert_int_equal(EMULATE(&cpu, "\x8b\x08"), X86_FAULT);
+	cpu.seg[X86_DS].limit = HOLE;
+	assert_int_equal(EMULATE(&cpu, "\x8b\x08"), X86_FAULT);
+	cpu.seg[X86_DS].attributes = 0x8097; /* up to 64 KiB */
+	cpu.seg[X86_DS].limit = 0x100;
+	assert_int_equal(EMULATE(&cpu, "\x8b\x08"), X86_FAULT);
+	cpu.seg[X86_DS].attributes = 0xc097;
 	cpu.seg[X86_DS].limit = HOLE - 1;
 	assert_int_equal(EMULATE(&cpu, "\x8b\x08"), X86_OK);
 	cpu.gpr[X86_RBP] = HOLE;
@@ -720,6 +764,8 @@ static void emulate_checks_segments(void **state)
 	cpu.gpr[X86_RAX] = HOLE;
 	assert_int_equal(EMULATE(&cpu, "\x2e\x8b\x08"), X86_OK);
 	assert_int_equal(EMULATE(&cpu, "\x2e\x89\x08"), X86_FAULT);
+	cpu.seg[X86_CS].attributes = 0xc099; /* execute only */
+	assert_int_equal(EMULATE(&cpu, "\x2e\x8b\x08"), X86_FAULT);
 }
 
 static void emulate_fetches_when_it_must(void **state)
@@ -875,6 +921,29 @@ static void emulate_jumps(void **state)
 	assert_int_equal(cpu.gpr[X86_RSP], HOLE + 8 + 16);
 }
 
+static void emulate_jumps_narrow(void **state)
+{
+	struct x86_cpu cpu = flat(32);
+
+	(void)state;
+	cpu.gpr[X86_RAX] = HOLE;
+	device_value = 0x12345678;
+	assert_int_equal(EMULATE(&cpu, "\x66\xff\x20"), X86_OK);
+	assert_int_equal(cpu.rip, 0x5678);
+	cpu.seg[X86_CS].limit = 0x12345677;
+	assert_int_equal(EMULATE(&cpu, "\xff\x20"), X86_FAULT);
+	assert_int_equal(fault.vector, X86_VECTOR_GP);
+	cpu.seg[X86_CS].limit = 0x12345678;
+	assert_int_equal(EMULATE(&cpu, "\xff\x20"), X86_OK);
+	assert_int_equal(cpu.rip, 0x12345678);
+	/* a 16-bit target wraps; the stack is the device */
+	cpu = flat(16);
+	cpu.seg[X86_SS].base = HOLE;
+	assert_int_equal(EMULATE(&cpu, "\xe8\xff\x7f"), X86_OK);
+	assert_int_equal(cpu.rip, 2);
+	assert_event(event_count - 1, 'w', HOLE + 0x8ffe, CODE + 3, 2);
+}
+
 static void emulate_swaps_bytes(void **state)
 {
 	struct x86_cpu cpu = flat(64);
@@ -972,6 +1041,7 @@ int main(void)
 		T(walk_refuses_hostile_tables),
 		T(walk_tells_the_hole),
 		T(walk_checks_permissions),
+		T(walk_combines_levels),
 		T(walk_marks_accessed_only_when_asked),
 		T(walk_knows_every_mode),
 		T(find_survives_nonsense),
@@ -990,6 +1060,7 @@ int main(void)
 		T(emulate_keeps_progress_at_a_fault),
 		T(emulate_narrow_modes),
 		T(emulate_jumps),
+		T(emulate_jumps_narrow),
 		T(emulate_swaps_bytes),
 		T(port_must_be_the_intercepted_one),
 		T(port_strings),

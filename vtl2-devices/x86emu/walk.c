@@ -149,7 +149,7 @@ static enum x86_result walk_wide(const struct x86_cpu *cpu, const struct x86_ops
 		bool pdpte = !lma && level == 3; /* holds no permissions */
 		u64 e, reserved = always;
 
-		w->gpa = table + (gva >> shift & (pdpte ? 3 : 0x1ff)) * 8;
+		w->gpa = table + (gva >> shift & 0x1ff) * 8;
 		if (!read_entry(ops, w, w->gpa, &e))
 			return X86_HOLE;
 		if (!(e & PTE_P))
