@@ -85,7 +85,7 @@ static u64 rotate_carry(bool left, u64 a, unsigned count, unsigned bits, bool *c
 		bool out = left ? msb(a, bits) : a & 1;
 
 		if (left)
-			a = (a << 1 | *carry) & x86_width_mask(bits);
+			a = (a << 1 | (*carry ? 1 : 0)) & x86_width_mask(bits);
 		else
 			a = a >> 1 | (u64)*carry << (bits - 1);
 		*carry = out;

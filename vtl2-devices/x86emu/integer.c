@@ -325,9 +325,9 @@ static enum x86_result jump(struct x86_emu *e, u64 target)
 	unsigned bits = x86_code_bits(e->cpu);
 
 	if (bits == 64) {
-		unsigned shift = e->cpu->cr4 & X86_CR4_LA57 ? 56 : 47;
+		unsigned sign = e->cpu->cr4 & X86_CR4_LA57 ? 56 : 47;
 
-		if (target >> shift && target >> shift != ~0ull >> shift)
+		if (target >> sign && target >> sign != ~0ull >> sign)
 			return x86_raise(e, X86_VECTOR_GP);
 	} else {
 		target &= x86_width_mask(e->insn.in.operand_width);
