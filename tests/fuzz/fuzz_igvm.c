@@ -1,0 +1,107 @@
+/* IGVM reader and its consumers on any file: iteration, inspection, relocation, rewriting. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/crc32.h"
+#include "igvm/igvm.h"
+#include "igvm/inspect.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Size and checksum are made right: otherwise nothing behind them would ever be reached. */
+static void repair(u8 *file, size_t size)
+{
+	u32 fixed, offset, bytes;
+
+	if (size < 32)
+		return;
+	fixed = get_le32(file + 4) == 2 ? 32 : 24;
+	put_le32(file + 0x10, (u32)size);
+	put_le32(file + 0x14, 0);
+	offset = get_le32(file + 8);
+	bytes = get_le32(file + 12);
+	if (offset <= size && bytes <= size - offset)
+		put_le32(file + 0x14, crc32(crc32(0, file, fixed), file + offset, bytes));
+}
+
+static void use_headers(const struct igvm *ig)
+{
+	struct igvm_page_table_relocation pt = {0};
+	struct igvm_relocatable_region region = {0};
+	struct igvm_iter it;
+	struct igvm_header h;
+	struct igvm_register reg;
+	u64 cr3 = 0;
+	u8 *tables;
+
+	for (igvm_first(ig, &it); igvm_next(&it, &h);) {
+		volatile u8 sink = 0;
+
+		if (h.data_len)
+			sink = (u8)(h.data[0] + h.data[h.data_len - 1]);
+		(void)sink;
+		if (h.type == IGVM_PAGE_TABLE_RELOCATION)
+			pt = h.u.page_table;
+		if (h.type == IGVM_RELOCATABLE_REGION)
+			region = h.u.relocatable;
+		if (h.type != IGVM_VP_CONTEXT || igvm_platform_of(ig, h.mask) != IGVM_PLATFORM_VSM)
+			continue;
+		for (u32 i = 0; i < igvm_register_count(&h); i++)
+			igvm_register_get(ig, &h, i, &reg);
+		igvm_register_u64(ig, &h, IGVM_X64_CR3, &cr3);
+	}
+	if (!pt.size || !region.size || ig->arch != IGVM_ARCH_X64)
+		return;
+	tables = calloc(1, pt.size);
+	if (!tables)
+		return;
+	for (igvm_first(ig, &it); igvm_next_of(&it, IGVM_PAGE_DATA, pt.mask, &h);) {
+		if (h.data && h.u.page.gpa >= pt.gpa && h.u.page.gpa - pt.gpa < pt.size)
+			memcpy(tables + (h.u.page.gpa - pt.gpa), h.data, h.data_len);
+	}
+	igvm_relocate_page_tables(tables, &pt, &region, region.alignment * 3, &cr3, NULL);
+	free(tables);
+}
+
+/* What the reader takes, the writer can write, and the reader takes that again. */
+static void rewrite(const struct igvm *ig)
+{
+	struct igvm_writer *w = igvm_writer_new(ig->version, ig->arch);
+	struct igvm_iter it;
+	struct igvm_header h;
+	void *out;
+	size_t len;
+
+	if (!w)
+		return;
+	for (igvm_first(ig, &it); igvm_next(&it, &h);)
+		igvm_write_copy(w, &h);
+	if (igvm_writer_finish(w, &out, &len, NULL))
+		abort();
+	free(out);
+	igvm_writer_free(w);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	u8 *file = malloc(size ? size : 1);
+	struct igvm_error err;
+	struct igvm ig;
+
+	if (!file)
+		return 0;
+	memcpy(file, data, size);
+	repair(file, size);
+	if (igvm_open(&ig, file, size, &err)) {
+		if (!err.text[0])
+			abort();
+	} else {
+		use_headers(&ig);
+		rewrite(&ig);
+		json_decref(inspect_describe(&ig));
+	}
+	free(file);
+	return 0;
+}
