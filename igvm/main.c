@@ -309,7 +309,7 @@ static int cmd_build(int argc, char **argv)
 			break;
 		case OPT_RESOURCE: args[count++] = optarg; break;
 		case OPT_RESOURCES: resources = optarg; break;
-		default: ret = usage_error("build: wrong option", NULL);
+		default: ret = usage_error("build: wrong option", argv[optind - 1]);
 		}
 	}
 	if (!ret && optind + 1 != argc)
@@ -344,7 +344,7 @@ static int cmd_inspect(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt != 'j')
-			return usage_error("inspect: wrong option", NULL);
+			return usage_error("inspect: wrong option", argv[optind - 1]);
 		json = true;
 	}
 	if (optind + 1 != argc)
@@ -420,7 +420,7 @@ static int cmd_add_payload(int argc, char **argv)
 		case OPT_KERNEL: kernel = optarg; break;
 		case OPT_INITRD: initrd = optarg; break;
 		case OPT_CMDLINE: cmdline = optarg; break;
-		default: return usage_error("add-payload: wrong option", NULL);
+		default: return usage_error("add-payload: wrong option", argv[optind - 1]);
 		}
 	}
 	if (optind + 1 != argc || !out || !kernel)
@@ -439,6 +439,7 @@ int main(int argc, char **argv)
 		{"add-payload", cmd_add_payload},
 	};
 
+	opterr = 0; /* usage_error() says it */
 	if (argc < 2)
 		return usage_error("no command", NULL);
 	for (int i = 1; i < argc; i++) {
