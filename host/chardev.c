@@ -109,6 +109,7 @@ int chardev_open(struct chardev *c, const char *spec)
 
 void chardev_close(struct chardev *c)
 {
+	chardev_flush(c);
 	if (c->kind == CHARDEV_STDIO)
 		restore_terminal();
 	if (c->kind == CHARDEV_FILE || c->kind == CHARDEV_UNIX) {
@@ -123,9 +124,9 @@ void chardev_close(struct chardev *c)
 	c->kind = CHARDEV_NULL;
 }
 
-void chardev_write(struct chardev *c, const u8 *data, size_t len)
+/* Call with c->lock held. */
+static void put(struct chardev *c, const u8 *data, size_t len)
 {
-	pthread_mutex_lock(&c->lock);
 	while (len && c->out >= 0) {
 		ssize_t n = c->kind == CHARDEV_UNIX
 				    ? send(c->out, data, len, MSG_NOSIGNAL | MSG_DONTWAIT)
@@ -138,6 +139,41 @@ void chardev_write(struct chardev *c, const u8 *data, size_t len)
 		data += n;
 		len -= (size_t)n;
 	}
+}
+
+static void flush_held(struct chardev *c)
+{
+	put(c, c->hold, c->held);
+	c->held = 0;
+}
+
+bool chardev_write(struct chardev *c, const u8 *data, size_t len)
+{
+	bool newly;
+
+	if (c->out < 0)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	newly = !c->held;
+	if (c->held + len > sizeof(c->hold))
+		flush_held(c);
+	if (len > sizeof(c->hold)) {
+		put(c, data, len);
+	} else {
+		memcpy(c->hold + c->held, data, len);
+		c->held += len;
+		if (memchr(data, '\n', len))
+			flush_held(c);
+	}
+	newly = newly && c->held;
+	pthread_mutex_unlock(&c->lock);
+	return newly;
+}
+
+void chardev_flush(struct chardev *c)
+{
+	pthread_mutex_lock(&c->lock);
+	flush_held(c);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -16,8 +16,13 @@ struct chardev {
 	char path[108];
 	pthread_mutex_t lock; /* guards out against a client that leaves */
 	bool escape;	      /* stdio: Ctrl-A was the last key */
-	bool at_line_start;
+	/* Output is held until a line is complete, the buffer is full or CHARDEV_FLUSH_MS passed.
+	 */
+	size_t held;
+	u8 hold[1024];
 };
+
+#define CHARDEV_FLUSH_MS 4
 
 /*
  * Opens "stdio", "file:PATH", "unix:PATH" (listens, one client at a time) or "null".
@@ -25,8 +30,12 @@ struct chardev {
  */
 int chardev_open(struct chardev *c, const char *spec);
 void chardev_close(struct chardev *c);
-/* Writes all of it (a unix client that does not read loses output). Any thread. */
-void chardev_write(struct chardev *c, const u8 *data, size_t len);
+/*
+ * Writes all of it (a unix client that does not read loses output). Returns true when bytes are now
+ * held that were not before: the main loop has to call chardev_flush() soon. Any thread.
+ */
+bool chardev_write(struct chardev *c, const u8 *data, size_t len);
+void chardev_flush(struct chardev *c);
 
 /* Main loop side: adds what to wait for to `fds` (room for 2); returns how many. */
 unsigned chardev_poll(struct chardev *c, bool want_input, struct pollfd *fds);

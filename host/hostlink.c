@@ -85,8 +85,9 @@ static void receive_console(struct vm *vm, const struct hostlink_message *m)
 	if (m->index >= HOSTLINK_PORTS)
 		return;
 	timeline_mark(vm->timeline, MARK_CONSOLE);
-	if (vm->hostlink->port[m->index])
-		chardev_write(vm->hostlink->port[m->index], m->data, m->length);
+	if (vm->hostlink->port[m->index] &&
+	    chardev_write(vm->hostlink->port[m->index], m->data, m->length))
+		wake_main(vm->hostlink);
 	if (m->index == 0)
 		match_mark(vm, m->data, m->length);
 }

@@ -206,6 +206,7 @@ static int set_registers(struct image *image, struct vm *vm, const struct igvm_h
 			return -1;
 		}
 	}
+	s->cr4 &= ~BIT(18); /* OSXSAVE: VTL2 is not offered XSAVE here (host/cpuid.c) */
 	s->efer |= s->cr0 & BIT(31) && s->efer & BIT(8) ? BIT(10) : 0;
 	return 0;
 }

@@ -391,7 +391,7 @@ static void main_loop(struct session *s, struct vm *vm)
 	while (atomic_load(&vm->outcome) == VM_RUNNING) {
 		struct pollfd fds[4 + 2 * (HOSTLINK_PORTS + 1)];
 		unsigned n = 0, first[HOSTLINK_PORTS + 1], count[HOSTLINK_PORTS + 1];
-		int timeout = -1;
+		int timeout = -1, polled;
 		u64 v;
 
 		fds[n++] = (struct pollfd){.fd = s->outcome_event, .events = POLLIN};
@@ -415,7 +415,17 @@ static void main_loop(struct session *s, struct vm *vm)
 			}
 			timeout = (int)left + 1;
 		}
-		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
+		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
+			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
+
+			if (c->held && (timeout < 0 || timeout > CHARDEV_FLUSH_MS))
+				timeout = CHARDEV_FLUSH_MS;
+		}
+		polled = poll(fds, n, timeout);
+		if (polled == 0)
+			for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++)
+				chardev_flush(i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial);
+		if (polled < 0 && errno != EINTR) {
 			vm_end(vm, VM_HOST_FAILED, "poll: %s", strerror(errno));
 			return;
 		}
@@ -483,7 +493,7 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 	vm->timeline = &s->timeline;
 	vm->hostlink = hostlink_create(ports, s->wake, s->o->mark);
 	if (config->vtl2_serial)
-		vm->uarts = uarts_create(&s->vtl2_serial);
+		vm->uarts = uarts_create(&s->vtl2_serial, s->wake);
 	if (!vm->hostlink || vm_create(vm, config) || vm_start(vm)) {
 		vm_stop(vm);
 		goto out;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vtl2-devices/serial16550.h"
 
@@ -11,16 +12,20 @@ struct uarts {
 	pthread_mutex_t lock;
 	struct serial16550 com3;
 	struct chardev *out;
+	int wake; /* eventfd of the main loop */
 };
 
 static void transmit(void *ctx, const u8 *data, size_t len)
 {
 	struct uarts *u = ctx;
 
-	chardev_write(u->out, data, len);
+	u64 one = 1;
+
+	if (chardev_write(u->out, data, len) && write(u->wake, &one, sizeof(one)) < 0)
+		return; /* the counter is full: the main loop is awake */
 }
 
-struct uarts *uarts_create(struct chardev *out)
+struct uarts *uarts_create(struct chardev *out, int wake)
 {
 	struct uarts *u = calloc(1, sizeof(*u));
 	struct serial_cfg cfg = {.tx = {.write = transmit, .ctx = u}};
@@ -28,6 +33,7 @@ struct uarts *uarts_create(struct chardev *out)
 	if (!u)
 		return NULL;
 	u->out = out;
+	u->wake = wake;
 	pthread_mutex_init(&u->lock, NULL);
 	serial_init(&u->com3, &cfg);
 	return u;

@@ -5,8 +5,8 @@
 #include "host/chardev.h"
 #include "host/vm.h"
 
-/* COM3 on `out`. Returns NULL without memory. */
-struct uarts *uarts_create(struct chardev *out);
+/* COM3 on `out`; `wake` is written when output waits to be flushed. NULL without memory. */
+struct uarts *uarts_create(struct chardev *out, int wake);
 void uarts_destroy(struct uarts *u);
 /* One element of a port access by VTL2: `size` bytes at `data`. Ports without a UART read as ones.
  */
