@@ -18,27 +18,34 @@ export CC MUSL_CC
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla \
 	-Wno-missing-field-initializers
-COMMON_CFLAGS := -std=gnu11 -I. -g -fno-common -D_GNU_SOURCE
-NATIVE_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O2 -fstack-protector-strong
-ASAN_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
+# libfdt, Zydis and zstd come from fetched sources, in one version for all flavours
+LIBS_PREFIX := $(B)/libs
+COMMON_CFLAGS := -std=gnu11 -I. -g -fno-common -D_GNU_SOURCE -isystem $(LIBS_PREFIX)/include \
+	-DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER \
+	-DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+ZYDIS_FLAGS := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_ENCODER \
+	-DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+HOST_CFLAGS = $(COMMON_CFLAGS) -isystem $(HOST_PREFIX)/include $(ZYDIS_FLAGS)
+NATIVE_CFLAGS = $(HOST_CFLAGS) $(WARN) -O2 -fstack-protector-strong
+ASAN_CFLAGS = $(HOST_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
-FUZZ_CFLAGS := $(COMMON_CFLAGS) -Wall -O1 -fsanitize=fuzzer-no-link,address,undefined \
+FUZZ_CFLAGS = $(HOST_CFLAGS) -Wall -O1 -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer -DPARAPET_FUZZ
 
 # Made from fetched sources (scripts/sources.list)
 KERNEL := $(B)/kernel/release/vmlinux
 KERNEL_DEBUG := $(B)/kernel/debug/vmlinux
 KHDR := $(B)/kernel/release/include
-MUSL_PREFIX := $(B)/musl
 LIBFDT_SRC := $(CACHE)/src/dtc/libfdt
 
 VTL2_CFLAGS := $(COMMON_CFLAGS) $(WARN) -Os -ffunction-sections -fdata-sections \
 	-fstack-protector-strong -fno-asynchronous-unwind-tables -isystem $(MUSL_PREFIX)/include \
-	-isystem $(KHDR) -DPARAPET_VTL2 -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD \
-	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+	-isystem $(KHDR) -DPARAPET_VTL2 $(ZYDIS_FLAGS)
 VTL2_LDFLAGS := -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack -L$(MUSL_PREFIX)/lib
 VTL2_LIBS := -lZydis -lZycore -lfdt -lzstd
-NATIVE_LIBS := -lZydis -lZycore -lfdt -ljansson
+# Zydis for programs of this machine: the distribution has no static one, and not this version
+HOST_PREFIX := $(B)/hostlibs
+NATIVE_LIBS := -L$(HOST_PREFIX)/lib -lZydis -lZycore -lfdt -ljansson
 
 PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
 IMAGE := $(B)/image/parapet-x64.igvm
@@ -98,9 +105,9 @@ $(B)/$(1)/libparapet.a: $$($(1)_LIBOBJS)
 	@rm -f $$@
 	$$(Q)ar crs $$@ $$^
 endef
-$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS)))
-$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS)))
-$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS)))
+$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
+$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
+$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
 $(eval $(call flavour,vtl2,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB) $(paravisor_LIB),\
 	$(KERNEL) $(B)/musl.stamp))
 
@@ -116,8 +123,12 @@ $(KERNEL) $(KERNEL_DEBUG): scripts/build-kernel $(if $(KERNEL_SRC),,$(CACHE)/src
 # one after the other: each uses all processors
 $(KERNEL_DEBUG): | $(KERNEL)
 
-$(B)/musl.stamp: scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/.fetched)
-	$(Q)scripts/build-libs $(MUSL_PREFIX)
+$(LIBS): scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/.fetched)
+	$(Q)scripts/build-libs $(LIBS_PREFIX)
+	@touch $@
+
+$(B)/hostlibs.stamp: scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/.fetched)
+	$(Q)MUSL_CC=$(CC) scripts/build-libs $(HOST_PREFIX)
 	@touch $@
 
 $(B)/vtl2/paravisor: $(paravisor_MAIN:%.c=$(B)/vtl2/%.o) $(B)/vtl2/libparapet.a
