@@ -20,16 +20,14 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes 
 	-Wno-missing-field-initializers
 # libfdt, Zydis and zstd come from fetched sources, in one version for all flavours
 LIBS_PREFIX := $(B)/libs
+LIBS := $(B)/libs.stamp
 COMMON_CFLAGS := -std=gnu11 -I. -g -fno-common -D_GNU_SOURCE -isystem $(LIBS_PREFIX)/include \
 	-DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER \
 	-DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
-ZYDIS_FLAGS := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_ENCODER \
-	-DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
-HOST_CFLAGS = $(COMMON_CFLAGS) -isystem $(HOST_PREFIX)/include $(ZYDIS_FLAGS)
-NATIVE_CFLAGS = $(HOST_CFLAGS) $(WARN) -O2 -fstack-protector-strong
-ASAN_CFLAGS = $(HOST_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
+NATIVE_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O2 -fstack-protector-strong
+ASAN_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
-FUZZ_CFLAGS = $(HOST_CFLAGS) -Wall -O1 -fsanitize=fuzzer-no-link,address,undefined \
+FUZZ_CFLAGS := $(COMMON_CFLAGS) -Wall -O1 -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer -DPARAPET_FUZZ
 
 # Made from fetched sources (scripts/sources.list)
@@ -39,13 +37,10 @@ KHDR := $(B)/kernel/release/include
 LIBFDT_SRC := $(CACHE)/src/dtc/libfdt
 
 VTL2_CFLAGS := $(COMMON_CFLAGS) $(WARN) -Os -ffunction-sections -fdata-sections \
-	-fstack-protector-strong -fno-asynchronous-unwind-tables -isystem $(MUSL_PREFIX)/include \
-	-isystem $(KHDR) -DPARAPET_VTL2 $(ZYDIS_FLAGS)
-VTL2_LDFLAGS := -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack -L$(MUSL_PREFIX)/lib
-VTL2_LIBS := -lZydis -lZycore -lfdt -lzstd
-# Zydis for programs of this machine: the distribution has no static one, and not this version
-HOST_PREFIX := $(B)/hostlibs
-NATIVE_LIBS := -L$(HOST_PREFIX)/lib -lZydis -lZycore -lfdt -ljansson
+	-fstack-protector-strong -fno-asynchronous-unwind-tables -isystem $(KHDR) -DPARAPET_VTL2
+VTL2_LDFLAGS := -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
+VTL2_LIBS := -L$(LIBS_PREFIX)/lib -lZydis -lZycore -lfdt -lzstd
+NATIVE_LIBS := -L$(LIBS_PREFIX)/native -lZydis -lZycore -lfdt -lzstd -ljansson
 
 PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
 IMAGE := $(B)/image/parapet-x64.igvm
@@ -105,11 +100,11 @@ $(B)/$(1)/libparapet.a: $$($(1)_LIBOBJS)
 	@rm -f $$@
 	$$(Q)ar crs $$@ $$^
 endef
-$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
-$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
-$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS),$(B)/hostlibs.stamp))
-$(eval $(call flavour,vtl2,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB) $(paravisor_LIB),\
-	$(KERNEL) $(B)/musl.stamp))
+$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(LIBS)))
+$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(LIBS)))
+$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS),$(LIBS)))
+$(eval $(call flavour,musl,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB) $(paravisor_LIB),\
+	$(LIBS) $(KERNEL)))
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
@@ -127,12 +122,9 @@ $(LIBS): scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/
 	$(Q)scripts/build-libs $(LIBS_PREFIX)
 	@touch $@
 
-$(B)/hostlibs.stamp: scripts/build-libs $(foreach s,dtc zydis zycore zstd,$(CACHE)/src/$(s)/.fetched)
-	$(Q)MUSL_CC=$(CC) scripts/build-libs $(HOST_PREFIX)
-	@touch $@
-
-$(B)/vtl2/paravisor: $(paravisor_MAIN:%.c=$(B)/vtl2/%.o) $(B)/vtl2/libparapet.a
+$(B)/vtl2/paravisor: $(paravisor_MAIN:%.c=$(B)/musl/%.o) $(B)/musl/libparapet.a
 	$(call say,LD,$@)
+	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(VTL2_LDFLAGS) -o $@.full $^ $(VTL2_LIBS)
 	$(Q)strip -o $@ $@.full
 

@@ -28,7 +28,7 @@ HEADERS := $(wildcard common/*.h common/abi/*.h igvm/*.h loader/*.h vtl2-devices
 	host/*.h)
 header_flags = $(if $(filter paravisor/%,$(1)),$(MUSL_CC) $(VTL2_CFLAGS),$(CC) $(NATIVE_CFLAGS) \
 	$(if $(filter loader/%,$(1)),-I$(LIBFDT_SRC)))
-$(B)/headers/%.ok: % | $(KERNEL) $(B)/musl.stamp
+$(B)/headers/%.ok: % | $(KERNEL) $(LIBS)
 	@mkdir -p $(@D)
 	$(Q)printf '#include "$*"\n#include "$*"\n' | \
 		$(call header_flags,$*) -MMD -MP -MF $(@:.ok=.d) -MT $@ -x c -c -o /dev/null -
