@@ -17,7 +17,7 @@ struct hostlink {
 	int wake;
 	const char *mark;
 	size_t mark_matched;
-	pthread_mutex_t lock; /* stats */
+	pthread_mutex_t lock; /* stats, mark_matched: all VPs may post */
 	char *stats;
 	size_t stats_len;
 	bool stats_done;
@@ -67,6 +67,7 @@ static void match_mark(struct vm *vm, const u8 *data, size_t len)
 
 	if (!link->mark || !*link->mark)
 		return;
+	pthread_mutex_lock(&link->lock);
 	for (size_t i = 0; i < len; i++) {
 		if (data[i] == (u8)link->mark[link->mark_matched])
 			link->mark_matched++;
@@ -78,6 +79,7 @@ static void match_mark(struct vm *vm, const u8 *data, size_t len)
 			wake_main(link);
 		}
 	}
+	pthread_mutex_unlock(&link->lock);
 }
 
 static void receive_console(struct vm *vm, const struct hostlink_message *m)
@@ -155,11 +157,28 @@ char *hostlink_stats(struct hostlink *link)
 	return text;
 }
 
+/* Any number of VPs may give credit at once: the sum never passes the limit. */
+static u16 receive_credit(struct hostlink *link, const struct hostlink_message *m)
+{
+	unsigned have;
+	u32 more;
+
+	if (m->index >= HOSTLINK_PORTS || m->length != sizeof(more))
+		return HV_STATUS_INVALID_PARAMETER;
+	memcpy(&more, m->data, sizeof(more));
+	have = atomic_load(&link->credit[m->index]);
+	do {
+		if (more > MAX_CREDIT - have)
+			return HV_STATUS_INVALID_PARAMETER;
+	} while (!atomic_compare_exchange_weak(&link->credit[m->index], &have, have + more));
+	wake_main(link);
+	return HV_STATUS_SUCCESS;
+}
+
 u16 hostlink_receive(struct vp *vp, const u8 *payload, u32 size)
 {
 	struct vm *vm = vp->vm;
 	struct hostlink_message m;
-	u32 more;
 
 	if (!vm->hostlink)
 		return HV_STATUS_INVALID_CONNECTION_ID;
@@ -178,15 +197,7 @@ u16 hostlink_receive(struct vp *vp, const u8 *payload, u32 size)
 		else if (m.index == HOSTLINK_MARK_PARAVISOR)
 			timeline_mark(vm->timeline, MARK_PARAVISOR);
 		break;
-	case HOSTLINK_CREDIT:
-		if (m.index >= HOSTLINK_PORTS || m.length != sizeof(more))
-			return HV_STATUS_INVALID_PARAMETER;
-		memcpy(&more, m.data, sizeof(more));
-		if (more > MAX_CREDIT - atomic_load(&vm->hostlink->credit[m.index]))
-			return HV_STATUS_INVALID_PARAMETER;
-		atomic_fetch_add(&vm->hostlink->credit[m.index], more);
-		wake_main(vm->hostlink);
-		break;
+	case HOSTLINK_CREDIT: return receive_credit(vm->hostlink, &m);
 	case HOSTLINK_STATS: receive_stats(vm->hostlink, &m); break;
 	default: return HV_STATUS_INVALID_PARAMETER;
 	}
