@@ -353,7 +353,7 @@ static u16 post_message_direct(struct call *c)
 	if (c->in[16] >= HV_SINT_COUNT || (c->in[12] & 0xf) != 0)
 		return HV_STATUS_INVALID_PARAMETER;
 	memcpy(&msg, c->in + 20, sizeof(msg));
-	if (msg.type == HV_MSG_NONE)
+	if (msg.type == HV_MSG_NONE || msg.payload_size > HV_MESSAGE_PAYLOAD_SIZE)
 		return HV_STATUS_INVALID_PARAMETER;
 	return synic_post(target, VTL0, c->in[16], &msg, false);
 }
@@ -471,7 +471,7 @@ static u64 run(struct call *c, const struct hypercall *h, u64 in_gpa, u64 out_gp
 	u64 in_len, out_len;
 	void *p;
 
-	if (rep ? !reps || start >= reps : reps || start)
+	if (c->control & HV_CONTROL_RESERVED || (rep ? !reps || start >= reps : reps || start))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (var && !h->var)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
@@ -485,7 +485,7 @@ static u64 run(struct call *c, const struct hypercall *h, u64 in_gpa, u64 out_gp
 		memcpy(in, words, sizeof(words));
 		out_len = 0;
 	} else if (in_len) {
-		if (!IS_ALIGNED(in_gpa, 8) || (out_len && !IS_ALIGNED(out_gpa, 8)))
+		if (!IS_ALIGNED(in_gpa, 8))
 			return HV_STATUS_INVALID_ALIGNMENT;
 		if ((in_gpa & (PAGE_SIZE - 1)) + in_len > PAGE_SIZE)
 			return HV_STATUS_INVALID_HYPERCALL_INPUT;
@@ -496,6 +496,8 @@ static u64 run(struct call *c, const struct hypercall *h, u64 in_gpa, u64 out_gp
 	}
 	p = NULL;
 	if (out_len) {
+		if (!IS_ALIGNED(out_gpa, 8))
+			return HV_STATUS_INVALID_ALIGNMENT;
 		if ((out_gpa & (PAGE_SIZE - 1)) + out_len > PAGE_SIZE)
 			return HV_STATUS_INVALID_HYPERCALL_INPUT;
 		p = caller_memory(c->vp, c->caller, out_gpa, out_len, HV_MAP_GPA_WRITABLE);

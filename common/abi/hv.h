@@ -142,7 +142,9 @@
 #define HV_CALL_ACCEPT_GPA_PAGES	       0x00d9
 #define HV_CALL_EXT_QUERY_CAPABILITIES	       0x8001
 
-#define HV_CONTROL_FAST		BIT(16)
+#define HV_CONTROL_FAST BIT(16)
+/* 30:27, 31 (nested), 47:44, 63:60 */
+#define HV_CONTROL_RESERVED	0xf000f000f8000000ull
 #define HV_CONTROL_CODE(c)	((u16)(c))
 #define HV_CONTROL_VARHEAD(c)	((u32)((c) >> 17 & 0x3ff))
 #define HV_CONTROL_REP_COUNT(c) ((u32)((c) >> 32 & 0xfff))
