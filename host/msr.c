@@ -183,7 +183,10 @@ int msr_hyperv_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		pthread_mutex_unlock(&vp->lock);
 		synic_rescan(vp, vtl);
 		return 0;
-	case HV_MSR_EOM: synic_rescan(vp, vtl); return 0;
+	case HV_MSR_EOM:
+		synic_rescan(vp, vtl);
+		stimer_end_of_message(vp, vtl);
+		return 0;
 	case HV_MSR_SIRBP: return 0;
 	case HV_MSR_TSC_INVARIANT_CONTROL: return value & ~1ull ? -1 : 0;
 	case HV_MSR_CRASH_CTL: return write_crash_ctl(vp, vtl, value);

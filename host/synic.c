@@ -115,6 +115,7 @@ void synic_rescan(struct vp *vp, enum vtl vtl)
 	pthread_mutex_lock(&vp->lock);
 	for (unsigned sint = 0; sint < HV_SINT_COUNT; sint++) {
 		struct queued_message *q = s->queue[sint];
+		struct hv_message *m;
 
 		if (!q || !(s->scontrol & 1) || s->sint[sint] & (HV_SINT_MASKED | HV_SINT_PROXY))
 			continue;
@@ -123,9 +124,9 @@ void synic_rescan(struct vp *vp, enum vtl vtl)
 			s->queued--;
 			free(q);
 			/* One slot holds one message: tell the VTL that more wait. */
-			if (s->queue[sint])
-				__atomic_or_fetch(&slot(vp, vtl, sint)->flags, HV_MESSAGE_PENDING,
-						  __ATOMIC_SEQ_CST);
+			m = slot(vp, vtl, sint);
+			if (s->queue[sint] && m)
+				__atomic_or_fetch(&m->flags, HV_MESSAGE_PENDING, __ATOMIC_SEQ_CST);
 		}
 	}
 	pthread_mutex_unlock(&vp->lock);
@@ -194,6 +195,7 @@ int stimer_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		if (!(value & HV_STIMER_DIRECT) && !HV_STIMER_SINT(value))
 			value &= ~HV_STIMER_ENABLE;
 		t->config = value;
+		t->message_pending = false;
 		if (value & HV_STIMER_ENABLE) {
 			if (!t->count)
 				t->config &= ~HV_STIMER_ENABLE;
@@ -201,6 +203,7 @@ int stimer_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		}
 	} else {
 		t->count = value;
+		t->message_pending = false;
 		if (!value)
 			t->config &= ~HV_STIMER_ENABLE;
 		else if (t->config & HV_STIMER_AUTO_ENABLE)
@@ -221,11 +224,23 @@ u64 stimer_read(struct vp *vp, enum vtl vtl, u32 msr)
 	return (msr - HV_MSR_STIMER0_CONFIG) % 2 ? t->count : t->config;
 }
 
+/* Returns false when the slot is taken: the timer keeps its message until EOM. */
+static bool post_expiry(struct vp *vp, enum vtl vtl, unsigned n, u64 now)
+{
+	struct stimer *t = &vp->vtl[vtl].synic.timer[n];
+	struct hv_message m = {.type = HV_MSG_TIMER_EXPIRED, .payload_size = 24};
+	u64 payload[3] = {n, t->expired_at, now};
+
+	memcpy(m.payload, payload, sizeof(payload));
+	return synic_post(vp, vtl, HV_STIMER_SINT(t->config), &m, false) != HV_STATUS_OBJECT_IN_USE;
+}
+
 static void expire(struct vp *vp, enum vtl vtl, unsigned n, u64 now)
 {
 	struct stimer *t = &vp->vtl[vtl].synic.timer[n];
-	u64 due = t->deadline;
 
+	if (!t->message_pending)
+		t->expired_at = t->deadline;
 	/* State first: a handler that re-arms at once must not be undone. */
 	if (t->config & HV_STIMER_PERIODIC) {
 		t->deadline += period(t);
@@ -234,14 +249,19 @@ static void expire(struct vp *vp, enum vtl vtl, unsigned n, u64 now)
 	} else {
 		t->config &= ~HV_STIMER_ENABLE;
 	}
-	if (t->config & HV_STIMER_DIRECT) {
+	if (t->config & HV_STIMER_DIRECT)
 		vp_interrupt(vp, vtl, HV_STIMER_VECTOR(t->config));
-	} else {
-		struct hv_message m = {.type = HV_MSG_TIMER_EXPIRED, .payload_size = 24};
-		u64 payload[3] = {n, due, now};
+	else
+		t->message_pending = !post_expiry(vp, vtl, n, now);
+}
 
-		memcpy(m.payload, payload, sizeof(payload));
-		synic_post(vp, vtl, HV_STIMER_SINT(t->config), &m, false);
+void stimer_end_of_message(struct vp *vp, enum vtl vtl)
+{
+	for (unsigned n = 0; n < HV_STIMER_COUNT; n++) {
+		struct stimer *t = &vp->vtl[vtl].synic.timer[n];
+
+		if (t->message_pending)
+			t->message_pending = !post_expiry(vp, vtl, n, vm_reference_time(vp->vm));
 	}
 }
 

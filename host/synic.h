@@ -23,6 +23,8 @@ bool synic_slot_free(struct vp *vp, enum vtl vtl, unsigned sint);
 /* MSR access; returns 0, or -1 for #GP. VP thread. */
 int stimer_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
 u64 stimer_read(struct vp *vp, enum vtl vtl, u32 msr);
+/* After EOM: messages of timers that found their slot taken. VP thread. */
+void stimer_end_of_message(struct vp *vp, enum vtl vtl);
 /* Fires what is due in both VTLs and arms the thread's timer for the next. VP thread. */
 void stimer_run(struct vp *vp);
 

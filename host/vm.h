@@ -29,7 +29,8 @@ struct stimer {
 	u64 config;
 	u64 count;    /* one-shot: absolute reference time; periodic: period (100 ns) */
 	u64 deadline; /* reference time of the next expiry while enabled */
-	bool message_pending;
+	u64 expired_at;
+	bool message_pending; /* the slot was taken when it expired */
 };
 
 struct queued_message {
