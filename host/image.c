@@ -70,6 +70,11 @@ int image_open(struct image *image, const u8 *file, size_t len)
 		log_error("image: does not say how much memory VTL2 needs (REQUIRED_MEMORY)");
 		return -1;
 	}
+	if (image->region.alignment & (image->region.alignment - 1)) {
+		log_error("image: its alignment %#llx is not a power of two",
+			  (unsigned long long)image->region.alignment);
+		return -1;
+	}
 	image->needs.vtl2_align = image->region.alignment;
 	image->needs.vtl2_min = MAX(image->region.minimum_gpa, image->region.gpa);
 	return 0;
@@ -125,19 +130,45 @@ static int load_page(struct image *image, struct vm *vm, const struct igvm_heade
 
 int image_check(const struct image *image, u64 vtl0_bytes)
 {
-	u64 low = MIN(vtl0_bytes, LOW_RAM_LIMIT), need = image->needs.payload_end;
+	const struct image_needs *needs = &image->needs;
+	u64 low = MIN(vtl0_bytes, LOW_RAM_LIMIT), need = needs->payload_end, offset;
+	struct guest_memory plan;
 	struct igvm_header h;
 	struct igvm_iter it;
 
 	for (igvm_first(&image->igvm, &it); igvm_next_of(&it, IGVM_PAGE_DATA, image->mask, &h);)
 		if (moved(image, h.u.page.gpa, 1) == h.u.page.gpa)
 			need = MAX(need, h.u.page.gpa + igvm_page_bytes(&h));
-	if (need <= low)
-		return 0;
-	log_error("image: its guest payload needs %llu MiB of memory below 4 GiB, the VM has %llu "
-		  "MiB; give the guest more (--memory)",
-		  (unsigned long long)(ALIGN_UP(need, MiB) / MiB), (unsigned long long)(low / MiB));
-	return -1;
+	if (need > low) {
+		log_error("image: its guest payload needs %llu MiB of memory below 4 GiB, the VM "
+			  "has %llu MiB; give the guest more (--memory)",
+			  (unsigned long long)(need / MiB + 1), (unsigned long long)(low / MiB));
+		return -1;
+	}
+	if (memory_plan(&plan, vtl0_bytes, needs->vtl2_size, needs->vtl2_align, needs->vtl2_min) ||
+	    !igvm_base_is_valid(&image->region, plan.vtl2_base)) {
+		log_error("image: cannot be loaded behind %llu MiB of guest memory",
+			  (unsigned long long)(vtl0_bytes / MiB));
+		return -1;
+	}
+	offset = plan.vtl2_base - image->region.gpa;
+	for (igvm_first(&image->igvm, &it); igvm_next_of(&it, 0, image->mask, &h);) {
+		u64 gpa = h.u.page.gpa, bytes;
+
+		if (h.type == IGVM_PAGE_DATA)
+			bytes = igvm_page_bytes(&h);
+		else if (h.type == IGVM_PAGE_TABLE_RELOCATION)
+			gpa = h.u.page_table.gpa, bytes = h.u.page_table.size;
+		else
+			continue;
+		if (!memory_has(&plan, moved(image, gpa, offset), bytes)) {
+			log_error("image: %#llx+%#llx is outside the memory that the image asks "
+				  "for",
+				  (unsigned long long)gpa, (unsigned long long)bytes);
+			return -1;
+		}
+	}
+	return 0;
 }
 
 struct areas {

@@ -10,6 +10,10 @@
 #include "common/abi/hv.h"
 #include "common/log.h"
 
+/* One memslot covers less than 8 TiB. */
+#define MAX_ADDRESS BIT(43)
+#define MAX_RAM	    BIT(42)
+
 static void add_ram(struct guest_memory *m, u64 gpa, u64 size, enum ram_kind kind)
 {
 	if (!size)
@@ -18,12 +22,19 @@ static void add_ram(struct guest_memory *m, u64 gpa, u64 size, enum ram_kind kin
 	m->bytes += size;
 }
 
-static int plan(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
+int memory_plan(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
 		u64 vtl2_min)
 {
 	u64 low = MIN(vtl0_bytes, LOW_RAM_LIMIT);
 	u64 high_end = HIGH_BASE + (vtl0_bytes - low);
 
+	memset(m, 0, sizeof(*m));
+	m->fd = -1;
+	/* So far below 2^64 that no sum here can wrap. */
+	if (vtl0_bytes > MAX_RAM || vtl2_bytes > MAX_RAM || !vtl2_bytes || vtl2_align > MAX_RAM ||
+	    vtl2_min > MAX_ADDRESS || !vtl2_align || vtl2_align & (vtl2_align - 1) ||
+	    !IS_ALIGNED(vtl0_bytes | vtl2_bytes | vtl2_align, PAGE_SIZE))
+		return -1;
 	add_ram(m, 0, low, RAM_VTL0);
 	add_ram(m, HIGH_BASE, vtl0_bytes - low, RAM_VTL0);
 	m->high_mmio = ALIGN_UP(high_end, 512 * MiB);
@@ -32,18 +43,22 @@ static int plan(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2
 	m->vtl2_size = vtl2_bytes;
 	add_ram(m, m->vtl2_base, vtl2_bytes, RAM_VTL2);
 	m->address_bits = 36; /* the least that x86-64 processors have */
-	while (m->address_bits < 52 && m->vtl2_base + vtl2_bytes > BIT(m->address_bits))
+	while (m->vtl2_base + vtl2_bytes > BIT(m->address_bits))
 		m->address_bits++;
-	return 0;
+	return m->vtl2_base + vtl2_bytes <= MAX_ADDRESS ? 0 : -1;
 }
 
 int memory_create(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
 		  u64 vtl2_min)
 {
-	memset(m, 0, sizeof(*m));
-	m->fd = -1;
+	int ret = memory_plan(m, vtl0_bytes, vtl2_bytes, vtl2_align, vtl2_min);
+
 	m->view0 = m->view2 = m->hole = MAP_FAILED;
-	plan(m, vtl0_bytes, vtl2_bytes, vtl2_align, vtl2_min);
+	if (ret) {
+		log_error("no place for %llu MiB of VTL2 memory",
+			  (unsigned long long)(vtl2_bytes / MiB));
+		return -1;
+	}
 	m->fd = memfd_create("parapet-guest", MFD_CLOEXEC);
 	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->bytes)) {
 		log_error("cannot create %llu MiB of guest memory: %s",
@@ -79,7 +94,7 @@ void memory_destroy(struct guest_memory *m)
 		munmap(m->hole, m->hole_size);
 	if (m->denied && (void *)m->denied != MAP_FAILED)
 		munmap(m->denied, m->bytes / PAGE_SIZE + 1);
-	if (m->fd > 0)
+	if (m->fd >= 0)
 		close(m->fd);
 	memset(m, 0, sizeof(*m));
 	m->fd = -1;
@@ -142,6 +157,11 @@ static const struct ram_range *find(const struct guest_memory *m, u64 gpa, u64 l
 			return r;
 	}
 	return NULL;
+}
+
+bool memory_has(const struct guest_memory *m, u64 gpa, u64 len)
+{
+	return find(m, gpa, len) != NULL;
 }
 
 void *memory_at(const struct guest_memory *m, u64 gpa, u64 len)

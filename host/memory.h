@@ -45,8 +45,14 @@ struct guest_memory {
 };
 
 /*
- * Plans and maps RAM: `vtl0_bytes` (page multiple) for the guest and `vtl2_bytes` for VTL2, whose
- * base is a multiple of `vtl2_align` at or above `vtl2_min`. Returns 0 or -1 after an error line.
+ * Plans RAM: `vtl0_bytes` (page multiple) for the guest and `vtl2_bytes` for VTL2, whose base is a
+ * multiple of `vtl2_align` (a power of two) at or above `vtl2_min`. Nothing is mapped.
+ * Returns 0, or -1 when there is no such place.
+ */
+int memory_plan(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
+		u64 vtl2_min);
+/*
+ * Plans and maps. Returns 0 or -1 after an error line; memory_destroy() in both cases.
  */
 int memory_create(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vtl2_align,
 		  u64 vtl2_min);
@@ -54,6 +60,8 @@ void memory_destroy(struct guest_memory *m);
 /* Gives KVM VM `vm_fd` its slots; `lower` for the VTL0 VM. Returns 0 or -1 after an error line. */
 int memory_add_slots(struct guest_memory *m, int vm_fd, bool lower);
 
+/* Is all of it RAM of one range? Needs the plan only. */
+bool memory_has(const struct guest_memory *m, u64 gpa, u64 len);
 /*
  * Host address of `len` bytes of RAM at `gpa`, or NULL when not all of it is RAM of one range.
  * memory_at() is what VTL2 may reach, memory_at_vtl0() needs `mask` (HV_MAP_GPA_*) on each page.
