@@ -488,9 +488,11 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 		return outcome;
 	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
 		ports[i] = &s->serial[i];
+	vm->vm_fd[VTL0] = vm->vm_fd[VTL2] = -1;
 	vm->kvm = kvm;
 	vm->outcome_event = s->outcome_event;
 	vm->timeline = &s->timeline;
+	memset(s->stats_at_userspace, 0, sizeof(s->stats_at_userspace)); /* its VPs count from 0 */
 	vm->hostlink = hostlink_create(ports, s->wake, s->o->mark);
 	if (config->vtl2_serial)
 		vm->uarts = uarts_create(&s->vtl2_serial, s->wake);
