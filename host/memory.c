@@ -81,7 +81,10 @@ int memory_create(struct guest_memory *m, u64 vtl0_bytes, u64 vtl2_bytes, u64 vt
 		return -1;
 	}
 	/* VTL2's RAM is out of VTL0's reach from the first instruction on, whatever VTL2 asks. */
-	return memory_protect_range(m, m->vtl2_base, m->vtl2_size / PAGE_SIZE, 0);
+	if (!memory_protect_range(m, m->vtl2_base, m->vtl2_size / PAGE_SIZE, 0))
+		return 0;
+	log_error("cannot keep the guest out of VTL2's memory");
+	return -1;
 }
 
 void memory_destroy(struct guest_memory *m)
@@ -203,8 +206,11 @@ int memory_protect_range(struct guest_memory *m, u64 gpa, u64 pages, u8 mask)
 	else
 		return -1;
 	offset = r->offset + (gpa - r->gpa);
+	/* VTL2 hides its own RAM page by page, which is hidden from the start. */
+	if (pages == 1 && m->denied[offset / PAGE_SIZE] == (HV_MAP_GPA_PERMISSIONS_ALL & ~mask))
+		return 0;
 	if (mprotect(m->view0 + offset, pages * PAGE_SIZE, prot)) {
-		log_error("VTL protection of %#llx: %s", (unsigned long long)gpa, strerror(errno));
+		log_debug("VTL protection of %#llx: %s", (unsigned long long)gpa, strerror(errno));
 		return -1;
 	}
 	memset(m->denied + offset / PAGE_SIZE, HV_MAP_GPA_PERMISSIONS_ALL & ~mask, pages);
