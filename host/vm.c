@@ -116,8 +116,10 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 			  image->needs.vtl2_align, image->needs.vtl2_min))
 		goto out;
 	run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (run_size < (int)sizeof(struct kvm_run))
+	if (run_size < (int)sizeof(struct kvm_run)) {
+		log_error("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(errno));
 		goto out;
+	}
 	vm->run_size = (size_t)run_size;
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
 		if (create_kvm_vm(vm, vtl))
