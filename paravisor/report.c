@@ -38,11 +38,17 @@ static unsigned long field(const char *in, const char *key)
 	return at ? strtoul(at + strlen(key), NULL, 10) : 0;
 }
 
-static unsigned long pss_of_processes(void)
+/* Memory of all processes of VTL2, in KiB. */
+struct process_memory {
+	unsigned long pss; /* 0 on a kernel without CONFIG_PROC_PAGE_MONITOR */
+	unsigned long rss; /* counts a page once per process that shares it: never below pss */
+};
+
+static struct process_memory memory_of_processes(void)
 {
-	static char rollup[1024];
+	static char rollup[1024], status[2048];
+	struct process_memory sum = {0};
 	DIR *proc = opendir("/proc");
-	unsigned long sum = 0;
 	struct dirent *entry;
 
 	while (proc && (entry = readdir(proc))) {
@@ -50,10 +56,13 @@ static unsigned long pss_of_processes(void)
 
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
+		/* kernel threads have an empty one, and no VmRSS line */
 		snprintf(path, sizeof(path), "/proc/%.20s/smaps_rollup", entry->d_name);
-		/* kernel threads have an empty one */
 		if (file_read_text(path, rollup, sizeof(rollup)) > 0)
-			sum += field(rollup, "\nPss:");
+			sum.pss += field(rollup, "\nPss:");
+		snprintf(path, sizeof(path), "/proc/%.20s/status", entry->d_name);
+		if (file_read_text(path, status, sizeof(status)) > 0)
+			sum.rss += field(status, "\nVmRSS:");
 	}
 	if (proc)
 		closedir(proc);
@@ -63,13 +72,16 @@ static unsigned long pss_of_processes(void)
 static void send_memory(void)
 {
 	static char meminfo[2048];
+	struct process_memory processes = memory_of_processes();
 	char line[160];
 
 	if (file_read_text("/proc/meminfo", meminfo, sizeof(meminfo)) <= 0)
 		return;
 	snprintf(line, sizeof(line),
-		 "memory.total_kib %lu\nmemory.free_kib %lu\nmemory.pss_kib %lu\n",
-		 field(meminfo, "MemTotal:"), field(meminfo, "MemFree:"), pss_of_processes());
+		 "memory.total_kib %lu\nmemory.free_kib %lu\nmemory.pss_kib %lu\n"
+		 "memory.rss_kib %lu\n",
+		 field(meminfo, "MemTotal:"), field(meminfo, "MemFree:"), processes.pss,
+		 processes.rss);
 	send(line);
 }
 
