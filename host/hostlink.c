@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/log.h"
 #include "host/regs.h"
 #include "host/synic.h"
@@ -175,6 +176,16 @@ static u16 receive_credit(struct hostlink *link, const struct hostlink_message *
 	return HV_STATUS_SUCCESS;
 }
 
+static void send_time(struct vm *vm)
+{
+	struct timespec ts;
+	u8 ns[8];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	put_le64(ns, (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec);
+	hostlink_send(vm, HOSTLINK_TIME, 0, ns, sizeof(ns));
+}
+
 u16 hostlink_receive(struct vp *vp, const u8 *payload, u32 size)
 {
 	struct vm *vm = vp->vm;
@@ -199,6 +210,7 @@ u16 hostlink_receive(struct vp *vp, const u8 *payload, u32 size)
 		break;
 	case HOSTLINK_CREDIT: return receive_credit(vm->hostlink, &m);
 	case HOSTLINK_STATS: receive_stats(vm->hostlink, &m); break;
+	case HOSTLINK_TIME: send_time(vm); break;
 	default: return HV_STATUS_INVALID_PARAMETER;
 	}
 	return HV_STATUS_SUCCESS;

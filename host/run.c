@@ -574,6 +574,7 @@ int run_command(int argc, char **argv)
 	/* The image first: what is wrong with it can be told on any machine. */
 	if (map_file(o.image, &image) || prepare_image(&o, &image, &made, &config.image_len))
 		goto out;
+	log_debug("%8.1f ms: image prepared, %zu KiB", uptime_ms(), config.image_len >> 10);
 	config.image = made ? made : image.data;
 	config.vps = o.cpus;
 	config.memory_bytes = o.memory;

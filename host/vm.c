@@ -98,6 +98,12 @@ int vm_check_image(const struct vm_config *config)
 	return image_check(&image, config->memory_bytes);
 }
 
+/* Where the time before VTL2's entry goes, for --verbose. */
+static void progress(const char *what)
+{
+	log_debug("%8.1f ms: %s", uptime_ms(), what);
+}
+
 int vm_create(struct vm *vm, const struct vm_config *config)
 {
 	struct image *image = calloc(1, sizeof(*image));
@@ -115,6 +121,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	if (memory_create(&vm->mem, config->memory_bytes, image->needs.vtl2_size,
 			  image->needs.vtl2_align, image->needs.vtl2_min))
 		goto out;
+	progress("memory mapped");
 	run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (run_size < (int)sizeof(struct kvm_run)) {
 		log_error("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(errno));
@@ -124,6 +131,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
 		if (create_kvm_vm(vm, vtl))
 			goto out;
+	progress("KVM VMs created");
 	vm->vp = calloc(config->vps, sizeof(*vm->vp));
 	if (!vm->vp)
 		goto out;
@@ -136,7 +144,9 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	}
 	if (find_tsc_frequency(vm))
 		goto out;
+	progress("virtual processors created");
 	ret = image_load(image, vm);
+	progress("image loaded");
 out:
 	free(image);
 	return ret;
