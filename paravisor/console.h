@@ -12,7 +12,7 @@
 #define CONSOLE_OUT_SIZE 4096u
 #define CONSOLE_IN_SIZE	 1024u
 #define CONSOLE_BATCH	 128u
-#define CONSOLE_DELAY_NS 8000000ull
+#define CONSOLE_DELAY_NS 20000000ull
 #define CONSOLE_NEVER	 UINT64_MAX
 
 struct console {

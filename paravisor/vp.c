@@ -79,7 +79,9 @@ static void init_processor(struct vp *vp)
 		stop_crash("CPU %u is VP %llu", vp->index, (unsigned long long)self.value.low);
 	init_context(vp);
 	/* like firmware would; without it the guest takes all memory for uncached */
-	mshv_set_shared_register(HV_REG_MTRR_DEF_TYPE, MTRR_ENABLED_WB);
+	status = mshv_set_register(HV_INPUT_VTL0, HV_REG_MTRR_DEF_TYPE, MTRR_ENABLED_WB, 0);
+	if (status)
+		mshv_set_shared_register(HV_REG_MTRR_DEF_TYPE, MTRR_ENABLED_WB);
 	if (vp->index == 0) {
 		init_boot_processor(vp);
 		return;
