@@ -121,8 +121,10 @@ static int plan_bzimage(const struct linux_boot_input *in, struct linux_boot_pla
 		return fail(reason, "too little guest memory for this kernel");
 	plan->is_bzimage = true;
 	plan->entry = load + BZIMAGE_ENTRY64_OFFSET;
-	plan->kernel_move = (struct linux_boot_move){
-		.from = region + setup_size, .to = load, .size = payload};
+	/* an image builder may have put the payload in its place already */
+	if (region + setup_size != load)
+		plan->kernel_move = (struct linux_boot_move){
+			.from = region + setup_size, .to = load, .size = payload};
 
 	if (overlaps(plan->initrd, plan->initrd_size, load, init_size)) {
 		u64 limit = (u64)get_le32(head + HDR_INITRD_ADDR_MAX) + 1;

@@ -145,8 +145,10 @@ static void on_pic_output(void *ctx, unsigned line, bool level)
 static void on_uart_output(void *ctx, const u8 *data, size_t size)
 {
 	struct console *port = ctx;
+	/* only the first byte of a batch starts its clock */
+	u64 now_ns = port->deadline == CONSOLE_NEVER ? clock_ns(CLOCK_MONOTONIC) : 0;
 
-	if (console_write(port, data, size, clock_ns(CLOCK_MONOTONIC)))
+	if (console_write(port, data, size, now_ns))
 		todo |= TODO_FLUSH;
 }
 

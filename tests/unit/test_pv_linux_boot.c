@@ -166,6 +166,16 @@ static void placement(void **state)
 	assert_int_equal(linux_boot_plan(&in, &plan, &reason), -1);
 }
 
+/* Nothing to copy when the image already has the payload where it runs. */
+static void in_place(void **state)
+{
+	(void)state;
+	vtl0.kernel_base_page = (16 * MiB - 32 * 512) / PAGE_SIZE;
+	assert_int_equal(linux_boot_plan(&in, &plan, &reason), 0);
+	assert_int_equal(plan.kernel_move.size, 0);
+	assert_int_equal(plan.entry, 16 * MiB + 0x200);
+}
+
 static void no_initrd(void **state)
 {
 	(void)state;
@@ -319,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup(bad_kernels, set_up),
 		cmocka_unit_test_setup(header_fields, set_up),
 		cmocka_unit_test_setup(placement, set_up),
+		cmocka_unit_test_setup(in_place, set_up),
 		cmocka_unit_test_setup(no_initrd, set_up),
 		cmocka_unit_test_setup(zero_page, set_up),
 		cmocka_unit_test_setup(too_much, set_up),
