@@ -56,6 +56,8 @@ static int create_vcpu(struct vp *vp, enum vtl vtl)
 	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL,
 				       .attr = KVM_VCPU_TSC_OFFSET,
 				       .addr = (u64)(uintptr_t)&offset};
+	/* KVM's own paravirtual MSRs and hypercalls: in no CPUID leaf, so they must not exist. */
+	struct kvm_enable_cap enforce = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
 	struct kvm_xsave *fpu;
 
 	v->fd = ioctl(vm->vm_fd[vtl], KVM_CREATE_VCPU, (unsigned long)vp->apic_id);
@@ -76,6 +78,11 @@ static int create_vcpu(struct vp *vp, enum vtl vtl)
 	ioctl(v->fd, KVM_SET_TSC_KHZ, 0);
 	if (ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr)) {
 		log_error("KVM_VCPU_TSC_OFFSET: %s (needs Linux 5.16)", strerror(errno));
+		return -1;
+	}
+	if (ioctl(v->fd, KVM_ENABLE_CAP, &enforce)) {
+		log_error("KVM_CAP_ENFORCE_PV_FEATURE_CPUID: %s (needs Linux 5.10)",
+			  strerror(errno));
 		return -1;
 	}
 	fpu = calloc(1, sizeof(*fpu));
