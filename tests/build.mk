@@ -1,0 +1,27 @@
+# What only the end-to-end tests need: the bare-metal guest, and `parapet` under ASan.
+RAW_SRCS := $(wildcard tests/guests/raw/*.[cS])
+RAW_GUEST := $(B)/guest/raw.elf
+$(B)/raw/%.o: tests/guests/raw/%.c tests/guests/raw/raw.h
+	$(call say,CC-raw,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -I. -g -O1 $(WARN) -ffreestanding -fno-pie -mgeneral-regs-only -mno-red-zone \
+		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -c -o $@ $<
+$(B)/raw/%.o: tests/guests/raw/%.S
+	$(call say,AS-raw,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -fno-pie -c -o $@ $<
+$(RAW_GUEST): $(patsubst tests/guests/raw/%,$(B)/raw/%.o,$(basename $(RAW_SRCS))) tests/guests/raw/raw.lds
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)ld -m elf_x86_64 -no-pie --build-id=none -z noexecstack -z max-page-size=4096 \
+		-T tests/guests/raw/raw.lds -o $@ $(filter %.o,$^)
+
+e2e test: $(RAW_GUEST) $(B)/asan/parapet
+
+# Programs that `make bench` runs on the (nested) host
+BENCH := $(B)/bench/timeline $(B)/bench/kvm_exit
+$(B)/bench/%: tests/bench/%.c
+	$(call say,CC-bench,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O2 -static -s -o $@ $<
+bench: $(BENCH)
