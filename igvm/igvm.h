@@ -206,7 +206,7 @@ struct igvm_paravisor {
 int igvm_find_paravisor(const struct igvm *ig, u32 mask, struct igvm_paravisor *out,
 			struct igvm_error *err);
 
-#define IGVM_VTL0_KERNEL_BASE	(16 * MiB) /* where a bzImage goes */
+#define IGVM_VTL0_KERNEL_BASE	(16 * MiB) /* where a bzImage goes that has no better place */
 #define IGVM_VTL0_CMDLINE_PAGES 16	   /* at most, from GPA 0x1000 */
 #define IGVM_VTL0_LIMIT		(2 * GiB)  /* the payload ends below */
 

@@ -45,11 +45,23 @@ struct payload {
 	u64 kernel_end; /* of all that the kernel writes to before it looks at the initrd */
 };
 
+/*
+ * Where the file goes: so that its code lies at the kernel's preferred address, if pages allow.
+ * Whoever boots it then need not move it.
+ */
+static u64 bzimage_base(u64 preferred, u64 setup)
+{
+	if (preferred >= IGVM_VTL0_KERNEL_BASE && preferred <= IGVM_VTL0_LIMIT &&
+	    IS_ALIGNED(preferred - setup, PAGE_SIZE))
+		return preferred - setup;
+	return IGVM_VTL0_KERNEL_BASE;
+}
+
 static int plan_bzimage(struct payload *p, struct igvm_error *err)
 {
 	const u8 *k = p->in->kernel;
 	size_t len = p->in->kernel_len;
-	u64 base = IGVM_VTL0_KERNEL_BASE, setup, alignment, out, init_size;
+	u64 base, setup, alignment, out, init_size;
 	size_t cmdline_len = p->in->cmdline ? strlen(p->in->cmdline) : 0;
 
 	if (len < BZ_HEADER_END || get_le16(k + BZ_VERSION) < BZ_VERSION_2_12 ||
@@ -67,6 +79,7 @@ static int plan_bzimage(struct payload *p, struct igvm_error *err)
 	alignment = get_le32(k + BZ_ALIGNMENT);
 	out = get_le64(k + BZ_PREF_ADDRESS);
 	init_size = get_le32(k + BZ_INIT_SIZE);
+	base = bzimage_base(out, setup);
 	if (out > IGVM_VTL0_LIMIT || init_size > IGVM_VTL0_LIMIT)
 		return FAIL("kernel: damaged setup header: it decompresses to 0x%llx + 0x%llx",
 			    (unsigned long long)out, (unsigned long long)init_size);

@@ -278,8 +278,11 @@ static void transmit(struct serial16550 *dev, u8 byte)
 	struct serial_state *s = &dev->s;
 
 	s->polls = 0;
-	s->thre_pending = false;
-	update_irq(dev); /* the line must fall, so that an edge follows */
+	/*
+	 * Transmission takes no time, so a pending THRE interrupt that the driver has not yet seen
+	 * (it reads IIR to see it) would fall and rise at once. Leaving the line up spares an
+	 * interrupt message for each byte of a burst.
+	 */
 	if (!loopback(dev)) {
 		dev->tx_bytes++;
 		if (dev->cfg.tx.write)

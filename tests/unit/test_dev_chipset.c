@@ -176,22 +176,22 @@ static void uart_interrupts(void **state)
 	assert_int_equal(f.msgs, 1);
 	assert_int_equal(f.msg[0].vector, 0x24);
 	out(0x3f8, 'A');
-	assert_int_equal(f.msgs, 2);
+	assert_int_equal(f.msgs, 1); /* not yet seen by a read of IIR */
 	out(0x2f8, 'B');
 	assert_int_equal(f.text_len, 2);
 	assert_int_equal(in(0x3fa), 0x02);
 	/* COM3 shares the line: no second edge while one of them holds it. */
 	out(0x3ec, 0x0b);
 	out(0x3e9, 0x02);
-	assert_int_equal(f.msgs, 3);
+	assert_int_equal(f.msgs, 2);
 	out(0x3f9, 0x00);
 	out(0x3f9, 0x02);
-	assert_int_equal(f.msgs, 3);
+	assert_int_equal(f.msgs, 2);
 	in(0x3fa);
 	in(0x3ea);
 	assert_int_equal(chipset_uart_rx(&cs, 0, (const u8 *)"hi", 2), 2);
 	out(0x3f9, 0x01);
-	assert_int_equal(f.msgs, 4);
+	assert_int_equal(f.msgs, 3);
 	assert_int_equal(in(0x3f8), 'h');
 	assert_int_equal(chipset_pio_read(&cs, 0x3f8, 2) & 0xff, 'i');
 }
