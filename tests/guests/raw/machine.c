@@ -64,6 +64,8 @@ void test_timers(void)
 {
 	u64 start;
 
+	for (start = now(); now() - start < 100000;) /* what is still under way */
+		asm volatile("sti; nop; cli" ::: "memory");
 	irq_count[VEC_TIMER] = 0;
 	start = now();
 	apic_timer(VEC_TIMER, false, 50000000); /* 50 ms at 1 GHz */
@@ -180,11 +182,12 @@ void test_processors(void)
 	irq_count[VEC_IPI + 1] = 0;
 	ap_order = 1;
 	asm volatile("sti");
-	for (u32 i = 0; i < 20000; i++)
+	start = now();
+	for (u32 i = 0; now() - start < 20000000; i++)
 		send_ipi(i & 1 ? 1 : 0, VEC_IPI + (i & 2));
 	ap_order = 0;
 	asm volatile("cli");
-	expect(irq_count[VEC_IPI + 1] > 100, "%u IPIs came back", irq_count[VEC_IPI + 1]);
+	expect(irq_count[VEC_IPI + 1] > 10, "%u IPIs came back", irq_count[VEC_IPI + 1]);
 	/* by hypercall, with garbage masks too */
 	hypercall_enable();
 	for (u64 i = 0; i < 300; i++)
@@ -207,7 +210,7 @@ void test_processors(void)
 	ap_order = 0;
 	/* SIPIs and INITs that nobody waits for, to processors that do not exist */
 	for (u32 i = 0; i < 200; i++)
-		send_ipi((u32)random_u64() | 2, 0x4500 | (u32)(random_u64() & 0x1ff));
+		send_ipi(2 + (u32)random_u64() % 100, 0x4500 | (u32)(random_u64() & 0x1ff));
 	for (u32 i = 0; i < 20; i++)
 		send_ipi(1, 0x4600 | AP_CODE >> 12);
 	watchdog(false);
