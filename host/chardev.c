@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -28,6 +29,8 @@ static void raw_terminal(void)
 {
 	struct termios t;
 
+	if (termios_saved) /* a second port on stdio: what is to be restored is known */
+		return;
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &saved_termios))
 		return;
 	termios_saved = true;
@@ -41,6 +44,7 @@ static void raw_terminal(void)
 static int open_unix(struct chardev *c, const char *path)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct stat st;
 
 	if (strlen(path) >= sizeof(sa.sun_path)) {
 		log_error("socket path is too long (%zu characters at most): %s",
@@ -59,7 +63,7 @@ static int open_unix(struct chardev *c, const char *path)
 		return -1;
 	}
 	close(c->listener);
-	if (errno == ECONNREFUSED)
+	if (errno == ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
 		unlink(path);
 	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&sa, sizeof(sa)) ||
@@ -107,32 +111,31 @@ int chardev_open(struct chardev *c, const char *spec)
 	return -1;
 }
 
-void chardev_close(struct chardev *c)
+/* A reader may pause for as long as it likes, but not keep the VM from ending. */
+static bool wait_writable(struct chardev *c)
 {
-	chardev_flush(c);
-	if (c->kind == CHARDEV_STDIO)
-		restore_terminal();
-	if (c->kind == CHARDEV_FILE || c->kind == CHARDEV_UNIX) {
-		if (c->out >= 0)
-			close(c->out);
-		if (c->listener >= 0)
-			close(c->listener);
-		if (c->path[0])
-			unlink(c->path);
-	}
-	c->in = c->out = c->listener = -1;
-	c->kind = CHARDEV_NULL;
+	struct pollfd fd = {.fd = c->out, .events = POLLOUT};
+	int n;
+
+	do {
+		n = poll(&fd, 1, atomic_load(&c->abandon) ? 0 : 100);
+	} while ((n == 0 || (n < 0 && errno == EINTR)) && !atomic_load(&c->abandon));
+	return n > 0;
 }
 
 /* Call with c->lock held. */
 static void put(struct chardev *c, const u8 *data, size_t len)
 {
 	while (len && c->out >= 0) {
-		ssize_t n = c->kind == CHARDEV_UNIX
-				    ? send(c->out, data, len, MSG_NOSIGNAL | MSG_DONTWAIT)
-				    : write(c->out, data, len);
+		ssize_t n;
 
-		if (n < 0 && errno == EINTR)
+		if (c->kind == CHARDEV_UNIX)
+			n = send(c->out, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		else if (wait_writable(c))
+			n = write(c->out, data, len);
+		else
+			break;
+		if (n < 0 && (errno == EINTR || (errno == EAGAIN && c->kind != CHARDEV_UNIX)))
 			continue;
 		if (n <= 0)
 			break;
@@ -172,9 +175,30 @@ bool chardev_write(struct chardev *c, const u8 *data, size_t len)
 
 void chardev_flush(struct chardev *c)
 {
+	/* Who holds it is writing, perhaps to a reader that pauses: not the main loop's problem. */
+	if (pthread_mutex_trylock(&c->lock))
+		return;
+	flush_held(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void chardev_close(struct chardev *c)
+{
 	pthread_mutex_lock(&c->lock);
 	flush_held(c);
 	pthread_mutex_unlock(&c->lock);
+	if (c->kind == CHARDEV_STDIO)
+		restore_terminal();
+	if (c->kind == CHARDEV_FILE || c->kind == CHARDEV_UNIX) {
+		if (c->out >= 0)
+			close(c->out);
+		if (c->listener >= 0)
+			close(c->listener);
+		if (c->path[0])
+			unlink(c->path);
+	}
+	c->in = c->out = c->listener = -1;
+	c->kind = CHARDEV_NULL;
 }
 
 unsigned chardev_poll(struct chardev *c, bool want_input, struct pollfd *fds)
@@ -186,6 +210,8 @@ unsigned chardev_poll(struct chardev *c, bool want_input, struct pollfd *fds)
 	/* The terminal is always read: Ctrl-A X must work whatever the guest does. */
 	if (c->in >= 0 && (want_input || (c->kind == CHARDEV_STDIO && termios_saved)))
 		fds[n++] = (struct pollfd){.fd = c->in, .events = POLLIN};
+	else if (c->in >= 0 && c->kind == CHARDEV_UNIX)
+		fds[n++] = (struct pollfd){.fd = c->in}; /* its end makes room for the next */
 	return n;
 }
 
@@ -244,6 +270,10 @@ enum chardev_event chardev_handle(struct chardev *c, const struct pollfd *fds, u
 				c->in = c->out = fd;
 				pthread_mutex_unlock(&c->lock);
 			}
+			continue;
+		}
+		if (c->kind == CHARDEV_UNIX && !(fds[i].revents & POLLIN)) {
+			hang_up(c);
 			continue;
 		}
 		got = read(c->in, data, size);

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/types.h"
 
@@ -16,6 +17,7 @@ struct chardev {
 	char path[108];
 	pthread_mutex_t lock; /* guards out against a client that leaves */
 	bool escape;	      /* stdio: Ctrl-A was the last key */
+	atomic_bool abandon;  /* output that the reader does not take now is lost */
 	/* Output is held until a line is complete, the buffer is full or CHARDEV_FLUSH_MS passed.
 	 */
 	size_t held;
@@ -35,6 +37,7 @@ void chardev_close(struct chardev *c);
  * held that were not before: the main loop has to call chardev_flush() soon. Any thread.
  */
 bool chardev_write(struct chardev *c, const u8 *data, size_t len);
+/* Main loop. Does nothing while another thread writes. */
 void chardev_flush(struct chardev *c);
 
 /* Main loop side: adds what to wait for to `fds` (room for 2); returns how many. */

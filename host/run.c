@@ -476,6 +476,13 @@ static int exit_code(const struct vm *vm, enum vm_outcome outcome)
 	}
 }
 
+static void abandon_output(struct session *s)
+{
+	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
+		atomic_store(&s->serial[i].abandon, true);
+	atomic_store(&s->vtl2_serial.abandon, true);
+}
+
 /* One life of the VM, from image load to power-off or reset. Returns the outcome. */
 static enum vm_outcome run_vm(struct session *s, const struct vm_config *config, int kvm, int *code)
 {
@@ -501,6 +508,9 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 		goto out;
 	}
 	main_loop(s, vm);
+	/* The user wants out: a VP that waits for a reader of its console must not hold it up. */
+	if (atomic_load(&vm->outcome) == VM_STOPPED)
+		abandon_output(s);
 	vm_stop(vm);
 	outcome = (enum vm_outcome)atomic_load(&vm->outcome);
 	*code = exit_code(vm, outcome);
@@ -590,8 +600,10 @@ int run_command(int argc, char **argv)
 				log_error("%s is missing: %s", checks[i].what, checks[i].detail);
 		goto out;
 	}
-	if (open_session(&s))
+	if (open_session(&s)) {
+		close_session(&s);
 		goto out;
+	}
 	vp_install_signals();
 	do {
 		outcome = run_vm(&s, &config, kvm, &code);
