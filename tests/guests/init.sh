@@ -7,6 +7,7 @@
 echo PARAPET-GUEST-USERSPACE
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/root
+modprobe -q pvpanic-mmio || true
 if [ $# -gt 0 ]; then
 	"$@"
 	echo "PARAPET-GUEST-EXIT $?"
