@@ -99,6 +99,7 @@ struct vp {
 	u64 io_exit_rip;
 	struct kvm_regs entry_regs; /* of VTL0 at its last entry */
 	struct kvm_sregs entry_sregs;
+	u64 fault_rip;		  /* of the last EFAULT */
 	unsigned faults_in_place; /* EFAULT without an access that explains it, in a row */
 	u64 pending_event[2];
 	struct vp_stats stats;

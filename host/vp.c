@@ -533,8 +533,18 @@ static void unrecoverable(struct vp *vp, const char *what)
 	}
 }
 
+/* Did KVM stop while it delivered an exception or interrupt? */
+static bool delivers_event(const struct vp *vp)
+{
+	struct kvm_vcpu_events ev;
+
+	return !ioctl(vp->vtl[VTL0].fd, KVM_GET_VCPU_EVENTS, &ev) &&
+	       (ev.exception.injected || ev.interrupt.injected || ev.nmi.injected);
+}
+
 static void exit_fault(struct vp *vp, enum vtl vtl)
 {
+	u64 rip = regs_of(vp, VTL0)->rip;
 	struct hv_message m;
 	char regs[1024];
 	int r;
@@ -545,7 +555,12 @@ static void exit_fault(struct vp *vp, enum vtl vtl)
 		       "VTL2 memory access failed (out of host memory?)\n%s", regs);
 		return;
 	}
-	r = intercept_memory(vp, &m);
+	/* The handler's tables or stack are what is missing: VTL2 could only inject once more. */
+	if (rip == vp->fault_rip && delivers_event(vp))
+		r = 1;
+	else
+		r = intercept_memory(vp, &m);
+	vp->fault_rip = rip;
 	if (r == 0) {
 		vp->faults_in_place = 0;
 		vp->stats.count[COUNT_MMIO_INTERCEPT]++;
@@ -695,9 +710,12 @@ static void run_once(struct vp *vp)
 		exit_fault(vp, vtl);
 		break;
 	case EINVAL:
+		if (vtl == VTL0) { /* the guest may choose it: HvCallStartVirtualProcessor */
+			unrecoverable(vp, "has a register state that no processor takes");
+			break;
+		}
 		regs_format(vp, vtl, regs, sizeof(regs));
-		vm_end(vp->vm, vtl == VTL0 ? VM_PARAVISOR_FAILED : VM_HOST_FAILED,
-		       "KVM refuses the register state of VTL %d\n%s", VTL_NUMBER(vtl), regs);
+		vm_end(vp->vm, VM_HOST_FAILED, "KVM refuses the register state of VTL 2\n%s", regs);
 		break;
 	default: vm_end(vp->vm, VM_HOST_FAILED, "KVM_RUN: %s", strerror(errno));
 	}
