@@ -16,7 +16,12 @@ $(RAW_GUEST): $(patsubst tests/guests/raw/%,$(B)/raw/%.o,$(basename $(RAW_SRCS))
 	$(Q)ld -m elf_x86_64 -no-pie --build-id=none -z noexecstack -z max-page-size=4096 \
 		-T tests/guests/raw/raw.lds -o $@ $(filter %.o,$^)
 
-e2e test: $(RAW_GUEST) $(B)/asan/parapet
+$(B)/e2e/%: tests/e2e/%.c
+	$(call say,CC-e2e,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
+
+e2e test: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser
 
 # Programs that `make bench` runs on the (nested) host
 BENCH := $(B)/bench/timeline $(B)/bench/kvm_exit
