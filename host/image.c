@@ -128,6 +128,18 @@ static int load_page(struct image *image, struct vm *vm, const struct igvm_heade
 	return 0;
 }
 
+int image_check_guest(const struct image *image)
+{
+	struct igvm_paravisor paravisor;
+
+	/* An image of another maker may keep its guest elsewhere: only ours can be judged. */
+	if (igvm_find_paravisor(&image->igvm, image->mask, &paravisor, NULL) ||
+	    !paravisor.has_vtl0_config || paravisor.vtl0.supported)
+		return 0;
+	log_error("image: carries no guest; give it one with --kernel");
+	return -1;
+}
+
 int image_check(const struct image *image, u64 vtl0_bytes)
 {
 	const struct image_needs *needs = &image->needs;

@@ -24,6 +24,9 @@ struct image {
 /* Checks the file and finds what it needs. Returns 0 or -1 after an error line. */
 int image_open(struct image *image, const u8 *file, size_t len);
 
+/* Does the image carry a guest to boot? Returns 0 or -1 after an error line. */
+int image_check_guest(const struct image *image);
+
 /* Can it be loaded next to `vtl0_bytes` of guest memory? Returns 0 or -1 after an error line. */
 int image_check(const struct image *image, u64 vtl0_bytes);
 

@@ -385,25 +385,76 @@ static char *ask_paravisor(struct session *s, struct vm *vm)
 	return NULL;
 }
 
+#define CONSOLES     (HOSTLINK_PORTS + 1) /* the guest's serial ports, and VTL2's own */
+#define UART_POLL_MS 20
+
+static struct chardev *console(struct session *s, unsigned i)
+{
+	return i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
+}
+
+/* Bytes of input that console `i` takes now. */
+static size_t input_room(struct vm *vm, unsigned i)
+{
+	size_t room;
+
+	if (i < HOSTLINK_PORTS)
+		room = hostlink_credit(vm->hostlink, i);
+	else
+		room = vm->uarts ? uarts_room(vm->uarts) : 0;
+	return MIN(room, HOSTLINK_MAX_DATA);
+}
+
+/* Reads input of a console and hands it on. Returns false when the user wants out. */
+static bool take_input(struct session *s, struct vm *vm, unsigned i, const struct pollfd *fds,
+		       unsigned n)
+{
+	size_t len, room = input_room(vm, i);
+	u8 data[HOSTLINK_MAX_DATA];
+
+	/* Keys typed without room are read for Ctrl-A X and otherwise lost. */
+	switch (chardev_handle(console(s, i), fds, n, data, room ? room : 1, &len)) {
+	case CHARDEV_QUIT: return false;
+	case CHARDEV_DATA:
+		if (room && i < HOSTLINK_PORTS)
+			hostlink_input(vm, i, data, len);
+		else if (room)
+			uarts_input(vm->uarts, data, len);
+		return true;
+	default: return true;
+	}
+}
+
+static void shorten(int *timeout, int ms)
+{
+	if (*timeout < 0 || *timeout > ms)
+		*timeout = ms;
+}
+
 /* One round of waiting; ends when the VM has ended or the user wants out. */
 static void main_loop(struct session *s, struct vm *vm)
 {
 	while (atomic_load(&vm->outcome) == VM_RUNNING) {
-		struct pollfd fds[4 + 2 * (HOSTLINK_PORTS + 1)];
-		unsigned n = 0, first[HOSTLINK_PORTS + 1], count[HOSTLINK_PORTS + 1];
+		unsigned n = 0, first[CONSOLES], count[CONSOLES];
+		struct pollfd fds[3 + 2 * CONSOLES];
 		int timeout = -1, polled;
 		u64 v;
 
 		fds[n++] = (struct pollfd){.fd = s->outcome_event, .events = POLLIN};
 		fds[n++] = (struct pollfd){.fd = s->wake, .events = POLLIN};
 		fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
-		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
-			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
-			bool want = i == HOSTLINK_PORTS || hostlink_credit(vm->hostlink, i) > 0;
+		for (unsigned i = 0; i < CONSOLES; i++) {
+			struct chardev *c = console(s, i);
+			bool room = input_room(vm, i) > 0;
 
 			first[i] = n;
-			count[i] = chardev_poll(c, want, &fds[n]);
+			count[i] = chardev_poll(c, room, &fds[n]);
 			n += count[i];
+			if (c->held)
+				shorten(&timeout, CHARDEV_FLUSH_MS);
+			/* VTL2's UART does not tell when it has room again. */
+			if (i == HOSTLINK_PORTS && vm->uarts && !room && c->in >= 0)
+				shorten(&timeout, UART_POLL_MS);
 		}
 		if (s->o->stats_after_ms && s->userspace_seen_ms > 0) {
 			double left = s->userspace_seen_ms + s->o->stats_after_ms - uptime_ms();
@@ -413,23 +464,19 @@ static void main_loop(struct session *s, struct vm *vm)
 				vm_end(vm, VM_STOPPED, "time is up");
 				return;
 			}
-			timeout = (int)left + 1;
-		}
-		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
-			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
-
-			if (c->held && (timeout < 0 || timeout > CHARDEV_FLUSH_MS))
-				timeout = CHARDEV_FLUSH_MS;
+			shorten(&timeout, (int)left + 1);
 		}
 		polled = poll(fds, n, timeout);
-		if (polled == 0)
-			for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++)
-				chardev_flush(i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial);
 		if (polled < 0 && errno != EINTR) {
 			vm_end(vm, VM_HOST_FAILED, "poll: %s", strerror(errno));
 			return;
 		}
+		if (polled == 0)
+			for (unsigned i = 0; i < CONSOLES; i++)
+				chardev_flush(console(s, i));
 		note_userspace(s, vm);
+		if (polled <= 0)
+			continue;
 		if (fds[1].revents && read(s->wake, &v, sizeof(v)) < 0)
 			continue;
 		if (fds[2].revents) {
@@ -441,26 +488,11 @@ static void main_loop(struct session *s, struct vm *vm)
 			}
 			return;
 		}
-		for (unsigned i = 0; i < HOSTLINK_PORTS + 1; i++) {
-			struct chardev *c = i < HOSTLINK_PORTS ? &s->serial[i] : &s->vtl2_serial;
-			u8 data[HOSTLINK_MAX_DATA];
-			size_t len, room = sizeof(data);
-
-			if (i < HOSTLINK_PORTS)
-				room = MIN(room, hostlink_credit(vm->hostlink, i));
-			/* Keys typed without credit are read for Ctrl-A X and otherwise lost. */
-			switch (chardev_handle(c, &fds[first[i]], count[i], data, room ? room : 1,
-					       &len)) {
-			case CHARDEV_QUIT: vm_end(vm, VM_STOPPED, "ended by Ctrl-A X"); return;
-			case CHARDEV_DATA:
-				if (i == HOSTLINK_PORTS)
-					uarts_input(vm->uarts, data, len);
-				else if (room)
-					hostlink_input(vm, i, data, len);
-				break;
-			default: break;
+		for (unsigned i = 0; i < CONSOLES; i++)
+			if (!take_input(s, vm, i, &fds[first[i]], count[i])) {
+				vm_end(vm, VM_STOPPED, "ended by Ctrl-A X");
+				return;
 			}
-		}
 	}
 }
 

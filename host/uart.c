@@ -62,6 +62,16 @@ void uart_port_access(struct vm *vm, u16 port, u8 *data, unsigned size, bool wri
 	pthread_mutex_unlock(&u->lock);
 }
 
+size_t uarts_room(struct uarts *u)
+{
+	size_t room;
+
+	pthread_mutex_lock(&u->lock);
+	room = serial_rx_room(&u->com3);
+	pthread_mutex_unlock(&u->lock);
+	return room;
+}
+
 size_t uarts_input(struct uarts *u, const u8 *data, size_t len)
 {
 	size_t taken;

@@ -11,7 +11,8 @@ void uarts_destroy(struct uarts *u);
 /* One element of a port access by VTL2: `size` bytes at `data`. Ports without a UART read as ones.
  */
 void uart_port_access(struct vm *vm, u16 port, u8 *data, unsigned size, bool write);
-/* Input for VTL2's console; returns how much was taken. Any thread. */
+/* Bytes of input that VTL2's console takes now; what is left of its input then. Any thread. */
+size_t uarts_room(struct uarts *u);
 size_t uarts_input(struct uarts *u, const u8 *data, size_t len);
 
 #endif

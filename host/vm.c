@@ -95,6 +95,8 @@ int vm_check_image(const struct vm_config *config)
 
 	if (image_open(&image, config->image, config->image_len))
 		return -1;
+	if (image_check_guest(&image))
+		return -1;
 	return image_check(&image, config->memory_bytes);
 }
 

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/serial.h>
 #include <linux/random.h>
 
 #define SHELL		  "/bin/sh"
@@ -87,6 +88,17 @@ static pid_t start_paravisor(void)
 	return pid;
 }
 
+/* VTL2 has no legacy interrupts: the driver must look at the UART by itself. */
+static void poll_console(int fd)
+{
+	struct serial_struct serial;
+
+	if (ioctl(fd, TIOCGSERIAL, &serial))
+		return; /* the console is no serial port */
+	serial.irq = 0;
+	ioctl(fd, TIOCSSERIAL, &serial);
+}
+
 /* A shell on the console, in the debug image only. */
 static pid_t start_shell(void)
 {
@@ -105,6 +117,7 @@ static pid_t start_shell(void)
 		if (fd < 0)
 			_exit(127);
 		ioctl(fd, TIOCSCTTY, 1);
+		poll_console(fd);
 		dup2(fd, 0);
 		dup2(fd, 1);
 		dup2(fd, 2);
