@@ -230,6 +230,7 @@ static void slots_of(u64 vtl0_bytes)
 			end += PAGE_SIZE;
 		assert_int_equal(s->guest_phys_addr, end);
 		end += s->memory_size;
+		assert_true(end <= APIC_PAGE || s->guest_phys_addr > APIC_PAGE);
 		if (ram) {
 			u64 offset = (u64)(host - m.view0);
 

@@ -321,9 +321,14 @@ static void periods(void **state)
 		struct stimer *t = &vp->vtl[VTL0].synic.timer[0];
 		u64 now;
 
+		fake.msis = 0;
+		msr_hyperv_write(vp, VTL0, CONFIG(0), 0);
 		msr_hyperv_write(vp, VTL0, COUNT(0), counts[i]);
 		msr_hyperv_write(vp, VTL0, CONFIG(0),
 				 DIRECT | HV_STIMER_ENABLE | HV_STIMER_PERIODIC);
+		/* armed ahead: not at once, not in the past by a sum that wraps */
+		assert_int_equal(fake.msis, 0);
+		assert_true(t->deadline >= vm_reference_time(&f->vm) + 500);
 		for (unsigned run = 0; run < 20; run++) {
 			t->deadline = 1; /* long missed */
 			now = vm_reference_time(&f->vm);
