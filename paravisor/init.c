@@ -88,15 +88,26 @@ static pid_t start_paravisor(void)
 	return pid;
 }
 
-/* VTL2 has no legacy interrupts: the driver must look at the UART by itself. */
-static void poll_console(int fd)
+/*
+ * VTL2 has no legacy interrupts: the driver must look at the UART by itself. Only possible while
+ * the port is open once, which is what the kernel did for its first program.
+ */
+static void poll_console(void)
 {
 	struct serial_struct serial;
+	int null;
 
-	if (ioctl(fd, TIOCGSERIAL, &serial))
+	if (ioctl(STDIN_FILENO, TIOCGSERIAL, &serial))
 		return; /* the console is no serial port */
 	serial.irq = 0;
-	ioctl(fd, TIOCSSERIAL, &serial);
+	if (ioctl(STDIN_FILENO, TIOCSSERIAL, &serial))
+		log_warn("console: cannot be polled: %s", strerror(errno));
+	/* What was opened with an interrupt stays in error; the shell opens it anew. */
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	if (null > STDERR_FILENO)
+		close(null);
 }
 
 /* A shell on the console, in the debug image only. */
@@ -114,10 +125,11 @@ static pid_t start_shell(void)
 
 		setsid();
 		fd = open("/dev/console", O_RDWR);
-		if (fd < 0)
+		if (fd < 0) {
+			log_warn("console: %s", strerror(errno));
 			_exit(127);
+		}
 		ioctl(fd, TIOCSCTTY, 1);
-		poll_console(fd);
 		dup2(fd, 0);
 		dup2(fd, 1);
 		dup2(fd, 2);
@@ -167,6 +179,8 @@ int init_main(void)
 	credit_entropy();
 	if (mshv_open_sint())
 		hostlink_post(HOSTLINK_MARK, HOSTLINK_MARK_INIT, NULL, 0);
+	/* before anybody inherits the console as it is */
+	poll_console();
 	paravisor = start_paravisor();
 	if (paravisor < 0) {
 		log_error("start the paravisor: %s", strerror(errno));
@@ -179,7 +193,9 @@ int init_main(void)
 
 		if (pid == paravisor)
 			on_paravisor_end(status);
-		if (pid > 0 && pid == shell)
+		if (pid > 0 && pid == shell) {
+			log_info("shell ended with status %#x", (unsigned int)status);
 			shell = ++shells <= SHELL_RESTARTS ? start_shell() : -1;
+		}
 	}
 }
