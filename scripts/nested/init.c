@@ -309,6 +309,17 @@ static size_t split(char *data, size_t length, char **list, size_t max)
 	return count;
 }
 
+/* Guest memory is shared memory; nested paging over 4 KiB pages is more than twice as slow. */
+static void allow_huge_pages(void)
+{
+	int fd = open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "advise", 6) < 0)
+		fprintf(stderr, "no huge pages for shared memory\n");
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(void)
 {
 	static char *argv[MAX_ARGS + 1], *outs[MAX_ARGS + 1], *env[MAX_ARGS + 1];
@@ -323,6 +334,7 @@ int main(void)
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	allow_huge_pages();
 	mkdir("/dev/pts", 0755);
 	mkdir("/dev/shm", 01777);
 	mkdir("/tmp", 01777);
