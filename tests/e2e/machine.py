@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 
-from harness import BUILD, IMAGE, ROOT, Result, parapet
+from harness import BUILD, IMAGE, Result, parapet
 
 PROGRAM = os.path.join(BUILD, "bin/parapet")
 RAW = os.path.join(BUILD, "guest/raw.elf")
@@ -40,5 +40,3 @@ def run_cases(cases, limit, files=(), mem=2560):
         raise AssertionError(f"no result of {missing}\n{whole}")
     return results
 
-
-__all__ = ["Case", "run_cases", "ROOT"]

@@ -163,7 +163,8 @@ def test_serial_back_ends_and_missing_kvm():
     ], limit=220, files=[helper + "unixcat", helper + "asuser"])
     for name in ("file", "unix"):
         check(results[name].code == 0 and "RAW-GUEST OK" in results[name].out, name, results[name])
-    for name, wanted in (("unwritable", "/nonexistent/x"), ("no-kvm", "/dev/kvm is missing"), ("no-access", "/dev/kvm")):
+    for name, wanted in (("unwritable", "/nonexistent/x"), ("no-kvm", "/dev/kvm is missing"),
+                         ("no-access", "/dev/kvm")):
         result = results[name]
         lines = result.out.splitlines()
         check(result.code == 1 and len(lines) == 1 and wanted in lines[0], name, result)
