@@ -39,4 +39,3 @@ def run_cases(cases, limit, files=(), mem=2560):
     if missing:
         raise AssertionError(f"no result of {missing}\n{whole}")
     return results
-
