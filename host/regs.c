@@ -183,6 +183,8 @@ u16 regs_get(struct vp *vp, enum vtl target, u32 name, struct hv_register_value 
 	u32 msr;
 
 	memset(value, 0, sizeof(*value));
+	if (target == VTL2)
+		regs_fetch_sregs(vp, VTL2);
 	if (name >> 16 == 0xd || name == HV_REG_REGISTER_PAGE) {
 		if (name == HV_REG_REGISTER_PAGE)
 			v = vp->vtl[VTL2].register_page;
@@ -472,6 +474,13 @@ void regs_format(const struct vp *vp, enum vtl vtl, char *text, size_t len)
 		 vp->index, VTL_NUMBER(vtl), r->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi, r->rbp,
 		 r->rsp, r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip,
 		 r->rflags, s->cs.selector, s->cs.base, s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
+}
+
+int regs_fetch_sregs(struct vp *vp, enum vtl vtl)
+{
+	if (vp->vtl[vtl].run->kvm_dirty_regs & KVM_SYNC_X86_SREGS)
+		return 0;
+	return ioctl(vp->vtl[vtl].fd, KVM_GET_SREGS, sregs_of(vp, vtl));
 }
 
 int regs_fetch(struct vp *vp, enum vtl vtl)

@@ -23,6 +23,8 @@ void regs_load_context(struct vp *vp, enum vtl vtl, const struct hv_vp_context *
 /* Registers of a VTL as text lines, for error messages. */
 void regs_format(const struct vp *vp, enum vtl vtl, char *text, size_t len);
 
+/* Reads segments and control registers from KVM, unless written ones wait. Returns 0 or -1. */
+int regs_fetch_sregs(struct vp *vp, enum vtl vtl);
 /* Reads both register groups from KVM into the sync-regs area. Returns 0 or -1. */
 int regs_fetch(struct vp *vp, enum vtl vtl);
 

@@ -94,8 +94,10 @@ struct vp {
 	struct string_io string_io;
 	u64 deliverable_wanted; /* HV_DELIVERABLE_* that VTL2 asked for, SINTs in 63:48 */
 	bool vtl0_ran;
-	bool vtl2_up; /* VTL2 has a context */
-	bool io_exit; /* VTL0 stopped in a port access that KVM would complete */
+	bool shared_all;       /* the last VTL2 entry brought CR2 and x87/SSE state too */
+	bool vtl2_fpu_unknown; /* vtl[VTL2].fpu may not be what it has */
+	bool vtl2_up;	       /* VTL2 has a context */
+	bool io_exit;	       /* VTL0 stopped in a port access that KVM would complete */
 	u64 io_exit_rip;
 	struct kvm_regs entry_regs; /* of VTL0 at its last entry */
 	struct kvm_sregs entry_sregs;

@@ -91,7 +91,9 @@ static int create_vcpu(struct vp *vp, enum vtl vtl)
 		return -1;
 	if (cpuid_set(vp, vtl) || regs_fetch(vp, vtl))
 		return -1;
-	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	/* VTL2's control registers are rarely looked at: regs_fetch_sregs() */
+	v->run->kvm_valid_regs = vtl == VTL0 ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS
+					     : KVM_SYNC_X86_REGS;
 	synic_reset(&v->synic);
 	return 0;
 }
@@ -134,24 +136,44 @@ void vp_destroy(struct vp *vp)
 
 /* ---- VTL switch ---- */
 
-/* x87 and SSE registers are shared: brings those of `from` to `to` if they differ. */
+/*
+ * The TLFS shares general registers, CR2, x87 and SSE registers between VTLs. For port, MSR and EOI
+ * intercepts, which come by the thousand and carry in their message all that they need, this host
+ * moves the general registers only: VTL2 finds its own last CR2 and x87/SSE state there, and what
+ * it leaves in them does not reach VTL0. All other entries share everything.
+ */
+
+/* Brings x87 and SSE registers of `from` to `to` if they differ. */
 static void share_fpu(struct vp *vp, enum vtl from, enum vtl to)
 {
 	struct kvm_xsave *f = vp->vtl[from].fpu, *t = vp->vtl[to].fpu;
+	bool known = to == VTL0 || !vp->vtl2_fpu_unknown;
 
 	if (ioctl(vp->vtl[from].fd, KVM_GET_XSAVE, f))
 		return;
-	if (!memcmp(f->region, t->region, FXSAVE_USED))
+	if (known && !memcmp(f->region, t->region, FXSAVE_USED))
 		return;
 	if (to == VTL0) /* keep its AVX state */
 		ioctl(vp->vtl[to].fd, KVM_GET_XSAVE, t);
+	else
+		vp->vtl2_fpu_unknown = false;
 	memcpy(t->region, f->region, FXSAVE_USED);
 	((u8 *)t->region)[XSAVE_BV_BYTE] |= 3;
 	if (ioctl(vp->vtl[to].fd, KVM_SET_XSAVE, t))
-		log_warn("KVM_SET_XSAVE: %s", strerror(errno));
+		log_debug("KVM_SET_XSAVE: %s", strerror(errno));
 }
 
-/* General registers but RSP, and CR2, are shared. */
+static void share_cr2(struct vp *vp, enum vtl from, enum vtl to)
+{
+	if (regs_fetch_sregs(vp, VTL2))
+		return;
+	if (sregs_of(vp, from)->cr2 == sregs_of(vp, to)->cr2)
+		return;
+	sregs_of(vp, to)->cr2 = sregs_of(vp, from)->cr2;
+	regs_dirty(vp, to, KVM_SYNC_X86_SREGS);
+}
+
+/* All general registers but RSP. */
 static void share_gprs(struct vp *vp, enum vtl from, enum vtl to)
 {
 	struct kvm_regs *f = regs_of(vp, from), *t = regs_of(vp, to);
@@ -162,9 +184,14 @@ static void share_gprs(struct vp *vp, enum vtl from, enum vtl to)
 	t->rip = private.rip;
 	t->rflags = private.rflags;
 	regs_dirty(vp, to, KVM_SYNC_X86_REGS);
-	if (sregs_of(vp, from)->cr2 != sregs_of(vp, to)->cr2) {
-		sregs_of(vp, to)->cr2 = sregs_of(vp, from)->cr2;
-		regs_dirty(vp, to, KVM_SYNC_X86_SREGS);
+}
+
+static void share_registers(struct vp *vp, enum vtl from, enum vtl to, bool all)
+{
+	share_gprs(vp, from, to);
+	if (all) {
+		share_cr2(vp, from, to);
+		share_fpu(vp, from, to);
 	}
 }
 
@@ -176,14 +203,16 @@ static struct hv_vp_assist *assist_page(struct vp *vp)
 				    : NULL;
 }
 
-static void switch_to_vtl2(struct vp *vp, enum hv_vtl_entry_reason reason)
+static void switch_to_vtl2(struct vp *vp, enum hv_vtl_entry_reason reason, bool share_all)
 {
 	struct hv_vp_assist *assist = assist_page(vp);
 
 	if (assist)
 		assist->entry_reason = reason;
-	share_gprs(vp, VTL0, VTL2);
-	share_fpu(vp, VTL0, VTL2);
+	vp->shared_all = share_all;
+	if (!share_all)
+		vp->vtl2_fpu_unknown = true;
+	share_registers(vp, VTL0, VTL2, share_all);
 	if (reason == HV_VTL_ENTRY_INTERCEPT) {
 		vp->stats.count[COUNT_VTL2_ENTRY_INTERCEPT]++;
 		register_page_fill(vp);
@@ -195,14 +224,16 @@ static void switch_to_vtl2(struct vp *vp, enum hv_vtl_entry_reason reason)
 
 static void enter_vtl2_intercept(struct vp *vp, const struct hv_message *m)
 {
+	bool share_all = m->type != HV_MSG_X64_IO_PORT && m->type != HV_MSG_X64_MSR &&
+			 m->type != HV_MSG_X64_APIC_EOI;
 	struct hv_vp_assist *assist = assist_page(vp);
 
 	if (vp->vm->vsm_config & HV_VSM_CONFIG_INTERCEPT_PAGE && assist) {
 		assist->intercept = *m;
-		switch_to_vtl2(vp, HV_VTL_ENTRY_INTERCEPT);
+		switch_to_vtl2(vp, HV_VTL_ENTRY_INTERCEPT, share_all);
 	} else {
 		/* SynIC delivery: slot and interrupt of SINT 0, seen as an interrupt entry. */
-		switch_to_vtl2(vp, HV_VTL_ENTRY_INTERRUPT);
+		switch_to_vtl2(vp, HV_VTL_ENTRY_INTERRUPT, share_all);
 		if (synic_post(vp, VTL2, 0, m, false))
 			vm_end(vp->vm, VM_PARAVISOR_FAILED,
 			       "VTL2 has neither an intercept page nor SINT 0 for intercept %#x",
@@ -337,8 +368,7 @@ static void return_to_vtl0(struct vp *vp)
 	if (vp->string_io.active && string_io_return(vp))
 		return; /* straight back with the next element */
 	if (!vp->string_io.active) {
-		share_gprs(vp, VTL2, VTL0);
-		share_fpu(vp, VTL2, VTL0);
+		share_registers(vp, VTL2, VTL0, vp->shared_all);
 		register_page_apply(vp);
 		if (vp->io_exit && regs_of(vp, VTL0)->rip == vp->io_exit_rip)
 			abandon_exit(vp); /* VTL2 wants the instruction again */
@@ -398,9 +428,11 @@ static bool string_io_return(struct vp *vp)
 
 static bool at_hypercall(struct vp *vp, enum vtl vtl, u64 offset)
 {
-	return vp->vm->hypercall[vtl] & HV_PAGE_ENABLE &&
-	       (regs_of(vp, vtl)->rip & (PAGE_SIZE - 1)) == offset &&
-	       sregs_of(vp, vtl)->ss.dpl == 0 && sregs_of(vp, vtl)->efer & BIT(10);
+	if (!(vp->vm->hypercall[vtl] & HV_PAGE_ENABLE) ||
+	    (regs_of(vp, vtl)->rip & (PAGE_SIZE - 1)) != offset)
+		return false;
+	/* VTL2's user space has no port access: this is its kernel, in 64-bit mode. */
+	return vtl == VTL2 || (sregs_of(vp, vtl)->ss.dpl == 0 && sregs_of(vp, vtl)->efer & BIT(10));
 }
 
 static void inject_ud(struct vp *vp, enum vtl vtl)
@@ -550,6 +582,7 @@ static void exit_fault(struct vp *vp, enum vtl vtl)
 	int r;
 
 	if (vtl == VTL2) {
+		regs_fetch_sregs(vp, VTL2);
 		regs_format(vp, VTL2, regs, sizeof(regs));
 		vm_end(vp->vm, VM_HOST_FAILED,
 		       "VTL2 memory access failed (out of host memory?)\n%s", regs);
@@ -591,6 +624,7 @@ static void exit_shutdown(struct vp *vp, enum vtl vtl)
 		unrecoverable(vp, "triple fault");
 		return;
 	}
+	regs_fetch_sregs(vp, VTL2);
 	regs_format(vp, VTL2, regs, sizeof(regs));
 	vm_end(vp->vm, VM_PARAVISOR_FAILED, "VTL2 ended with a triple fault\n%s", regs);
 }
@@ -649,6 +683,7 @@ static void handle_exit(struct vp *vp, enum vtl vtl)
 		}
 		/* fall through */
 	default:
+		regs_fetch_sregs(vp, vtl);
 		regs_format(vp, vtl, regs, sizeof(regs));
 		vm_end(vp->vm, VM_HOST_FAILED, "KVM exit %u (suberror %u)\n%s", run->exit_reason,
 		       run->exit_reason == KVM_EXIT_INTERNAL_ERROR ? run->internal.suberror : 0,
@@ -714,6 +749,7 @@ static void run_once(struct vp *vp)
 			unrecoverable(vp, "has a register state that no processor takes");
 			break;
 		}
+		regs_fetch_sregs(vp, vtl);
 		regs_format(vp, vtl, regs, sizeof(regs));
 		vm_end(vp->vm, VM_HOST_FAILED, "KVM refuses the register state of VTL 2\n%s", regs);
 		break;
@@ -757,7 +793,7 @@ void *vp_thread(void *arg)
 		if (vp->timer_armed_for == 0)
 			stimer_run(vp);
 		if (atomic_load(&vp->active) == VTL0 && vtl2_interrupt_pending(vp)) {
-			switch_to_vtl2(vp, HV_VTL_ENTRY_INTERRUPT);
+			switch_to_vtl2(vp, HV_VTL_ENTRY_INTERRUPT, true);
 			continue;
 		}
 		run_once(vp);
