@@ -145,12 +145,13 @@ static void add_hyperv(struct table *t, const struct vm *vm, enum vtl vtl)
 {
 	u64 priv = HV_PRIV_TIME_REF_COUNT | HV_PRIV_SYNIC | HV_PRIV_STIMER | HV_PRIV_HYPERCALL |
 		   HV_PRIV_VP_INDEX | HV_PRIV_REFERENCE_TSC | HV_PRIV_FREQUENCY_MSRS |
-		   HV_PRIV_TSC_INVARIANT | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS;
+		   HV_PRIV_TSC_INVARIANT | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS |
+		   HV_PRIV_START_VP;
 	u32 features = HV_FEAT_FREQUENCY_MSRS | HV_FEAT_CRASH_MSRS;
 	u32 hints = HV_HINT_RELAXED_TIMING | HV_HINT_DEPRECATE_AUTOEOI;
 
 	if (vtl == VTL2) {
-		priv |= HV_PRIV_APIC | HV_PRIV_VSM | HV_PRIV_VP_REGISTERS | HV_PRIV_START_VP;
+		priv |= HV_PRIV_APIC | HV_PRIV_VSM | HV_PRIV_VP_REGISTERS;
 		/*
 		 * Direct stimers and IPIs by hypercall pass through this program; LAPIC timers and
 		 * IPIs of a VTL that does not run at the moment would stay inside KVM unseen.

@@ -69,7 +69,7 @@ static void route_level_vector(struct vm *vm, u32 key, u32 address, u32 data)
 		routing.head.nr++;
 	}
 	if (ioctl(vm->vm_fd[VTL0], KVM_SET_GSI_ROUTING, &routing))
-		log_warn("KVM_SET_GSI_ROUTING: %s", strerror(errno));
+		log_debug("KVM_SET_GSI_ROUTING: %s", strerror(errno));
 }
 
 u16 interrupt_assert(struct vm *vm, u32 type, bool level, bool logical, u64 destination, u32 vector)

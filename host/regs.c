@@ -394,6 +394,8 @@ u16 regs_load(struct vp *vp, enum vtl target, u32 name, const struct hv_register
 	case HV_REG_INTERRUPT_STATE:
 	case HV_REG_XFEM: return HV_STATUS_SUCCESS;
 	case HV_REG_DELIVERABILITY_NOTIFICATIONS:
+		if (value->low & HV_DELIVERABLE_NMI)
+			return HV_STATUS_INVALID_PARAMETER; /* nothing here would deliver it */
 		vp->deliverable_wanted = value->low;
 		return HV_STATUS_SUCCESS;
 	default:

@@ -482,10 +482,10 @@ static void main_loop(struct session *s, struct vm *vm)
 		if (fds[2].revents) {
 			struct signalfd_siginfo si;
 
-			if (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
-				vm->stop_signal = (int)si.ssi_signo;
-				vm_end(vm, VM_STOPPED, "ended by signal %u", si.ssi_signo);
-			}
+			if (read(s->signals, &si, sizeof(si)) != sizeof(si))
+				continue;
+			vm->stop_signal = (int)si.ssi_signo;
+			vm_end(vm, VM_STOPPED, "ended by signal %u", si.ssi_signo);
 			return;
 		}
 		for (unsigned i = 0; i < CONSOLES; i++)

@@ -87,8 +87,10 @@ static int create_vcpu(struct vp *vp, enum vtl vtl)
 	}
 	fpu = calloc(1, sizeof(*fpu));
 	v->fpu = fpu;
-	if (!fpu || ioctl(v->fd, KVM_GET_XSAVE, fpu))
+	if (!fpu || ioctl(v->fd, KVM_GET_XSAVE, fpu)) {
+		log_error("KVM_GET_XSAVE: %s", strerror(errno));
 		return -1;
+	}
 	if (cpuid_set(vp, vtl) || regs_fetch(vp, vtl))
 		return -1;
 	/* VTL2's control registers are rarely looked at: regs_fetch_sregs() */
@@ -310,14 +312,14 @@ static void apply_pending_event(struct vp *vp)
 			regs_dirty(vp, VTL0, KVM_SYNC_X86_SREGS);
 		}
 		if (ioctl(vp->vtl[VTL0].fd, KVM_SET_VCPU_EVENTS, &ev))
-			log_warn("VP %u: exception %u refused: %s", vp->index, vector,
-				 strerror(errno));
+			log_debug("VP %u: exception %u refused: %s", vp->index, vector,
+				  strerror(errno));
 	} else if (HV_EVENT_TYPE(e) == HV_EVENT_TYPE(HV_EVENT_EXT_INTERRUPT)) {
 		struct kvm_interrupt irq = {.irq = (u8)(e >> 8)};
 
 		if (ioctl(vp->vtl[VTL0].fd, KVM_INTERRUPT, &irq))
-			log_warn("VP %u: external interrupt %u refused: %s", vp->index, irq.irq,
-				 strerror(errno));
+			log_debug("VP %u: external interrupt %u refused: %s", vp->index, irq.irq,
+				  strerror(errno));
 	}
 }
 
