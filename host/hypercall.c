@@ -15,10 +15,10 @@ struct call {
 	struct vp *vp;
 	enum vtl caller;
 	u64 control;
-	const u8 *in;	   /* copy of header and elements */
 	const u8 *element; /* of this repetition */
-	u8 *out;	   /* result of the call, or of this repetition */
 	bool intercept;
+	u8 in[PAGE_SIZE] __attribute__((aligned(8))); /* copy of header and elements */
+	u8 out[64];				      /* result of the call, or of this repetition */
 };
 
 typedef u16 (*handler_fn)(struct call *c);
@@ -466,8 +466,7 @@ static u64 run(struct call *c, const struct hypercall *h, u64 in_gpa, u64 out_gp
 	u32 reps = HV_CONTROL_REP_COUNT(c->control), start = HV_CONTROL_REP_START(c->control);
 	u32 var = HV_CONTROL_VARHEAD(c->control) * 8;
 	bool rep = h->element_in != 0;
-	u8 in[PAGE_SIZE] __attribute__((aligned(8)));
-	u8 out[64];
+	u8 *in = c->in, *out = c->out;
 	u64 in_len, out_len;
 	void *p;
 
@@ -504,8 +503,6 @@ static u64 run(struct call *c, const struct hypercall *h, u64 in_gpa, u64 out_gp
 		if (!p)
 			return HV_STATUS_INVALID_PARAMETER;
 	}
-	c->in = in;
-	c->out = out;
 	if (!rep) {
 		u16 status = h->run(c);
 
