@@ -18,7 +18,7 @@ struct call {
 	const u8 *element; /* of this repetition */
 	bool intercept;
 	u8 in[PAGE_SIZE] __attribute__((aligned(8))); /* copy of header and elements */
-	u8 out[64];				      /* result of the call, or of this repetition */
+	u8 out[64]; /* result of the call, or of this repetition */
 };
 
 typedef u16 (*handler_fn)(struct call *c);
