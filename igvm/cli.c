@@ -1,0 +1,137 @@
+/* Messages and files of the program `igvm`. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "igvm/cli.h"
+#include "igvm/inspect.h"
+
+#define MAX_FILE 0xffffffffull
+
+int cli_usage_error(const char *text, const char *what)
+{
+	fprintf(stderr, "igvm: %s%s%s; see igvm --help\n", text, what ? ": " : "",
+		what ? what : "");
+	return CLI_EXIT_USAGE;
+}
+
+int cli_failed(const char *path, const char *text)
+{
+	fprintf(stderr, "igvm: %s: %s\n", path, text);
+	return EXIT_FAILURE;
+}
+
+int cli_failed_with(const char *path, const struct igvm_error *err)
+{
+	char text[320];
+
+	return cli_failed(path, igvm_error_string(err, text, sizeof(text)));
+}
+
+static int read_open_file(int fd, const char *path, struct blob *out)
+{
+	struct stat st;
+	size_t done = 0;
+	u8 *p;
+
+	if (fstat(fd, &st))
+		return cli_failed(path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return cli_failed(path, "not a regular file");
+	if ((u64)st.st_size > MAX_FILE)
+		return cli_failed(path, "larger than 4 GiB");
+	p = malloc((size_t)st.st_size + 1);
+	if (!p)
+		return cli_failed(path, "out of memory");
+	while (done < (size_t)st.st_size) {
+		ssize_t n = read(fd, p + done, (size_t)st.st_size - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			free(p);
+			return cli_failed(path, n < 0 ? strerror(errno)
+						      : "became shorter while it was read");
+		}
+		done += (size_t)n;
+	}
+	*out = (struct blob){.data = p, .len = done};
+	return 0;
+}
+
+int cli_read_file(const char *path, struct blob *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return cli_failed(path, strerror(errno));
+	ret = read_open_file(fd, path, out);
+	close(fd);
+	return ret;
+}
+
+static int write_all(int fd, const u8 *p, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int cli_write_file(const char *path, const void *data, size_t len)
+{
+	char *temporary;
+	int fd, ret = 0;
+
+	if (asprintf(&temporary, "%s.tmp%ld", path, (long)getpid()) < 0)
+		return cli_failed(path, "out of memory");
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		ret = cli_failed(temporary, strerror(errno));
+		free(temporary);
+		return ret;
+	}
+	if (write_all(fd, data, len))
+		ret = cli_failed(temporary, strerror(errno));
+	if (close(fd) && !ret)
+		ret = cli_failed(temporary, strerror(errno));
+	if (!ret && rename(temporary, path))
+		ret = cli_failed(path, strerror(errno));
+	if (ret)
+		unlink(temporary);
+	free(temporary);
+	return ret;
+}
+
+int cli_write_image(const char *path, const void *data, size_t len)
+{
+	struct igvm ig;
+	json_t *parts, *value;
+	const char *key;
+	int ret = cli_write_file(path, data, len);
+
+	if (ret || igvm_open(&ig, data, len, NULL))
+		return ret;
+	printf("%s: %zu bytes", path, len);
+	parts = inspect_parts(&ig);
+	json_object_foreach(parts, key, value)
+	{
+		if (json_integer_value(value))
+			printf(", %s %lld", key, (long long)json_integer_value(value));
+	}
+	putchar('\n');
+	json_decref(parts);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* What the commands of the program `igvm` share: messages, files, the list of commands. */
+#ifndef PARAPET_IGVM_CLI_H
+#define PARAPET_IGVM_CLI_H
+
+#include "igvm/build.h"
+#include "igvm/igvm.h"
+
+#define CLI_EXIT_USAGE 2
+
+/* Each says on stderr what is wrong and returns the exit code to end with. what may be NULL. */
+int cli_usage_error(const char *text, const char *what);
+int cli_failed(const char *path, const char *text);
+int cli_failed_with(const char *path, const struct igvm_error *err);
+
+/* Reads a regular file of less than 4 GiB. out->data: free() it. Returns an exit code. */
+int cli_read_file(const char *path, struct blob *out);
+/* Through a second name, so that no reader sees half a file. Returns an exit code. */
+int cli_write_file(const char *path, const void *data, size_t len);
+/* Writes an image and prints its size by part. Returns an exit code. */
+int cli_write_image(const char *path, const void *data, size_t len);
+
+/* One file each: igvm/cmd_NAME.c. They return the exit code. */
+int cmd_build(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_add_payload(int argc, char **argv);
+
+#endif
