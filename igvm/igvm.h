@@ -226,4 +226,75 @@ struct igvm_vtl0_linux {
 int igvm_add_vtl0_linux(const void *image, size_t len, const struct igvm_vtl0_linux *payload,
 			void **out, size_t *out_len, struct igvm_error *err);
 
+/* ---------------------------------------------------------------------------------- measuring */
+
+#define IGVM_MAX_DIGEST 48
+
+/*
+ * What a launch of the image on one platform gives, as the platform's firmware, module or
+ * hypervisor computes it:
+ *   SEV-SNP  launch digest, SHA-384 chain over pages and VMSAs
+ *   TDX      MRTD, SHA-384 over MEM.PAGE.ADD and MR.EXTEND records
+ *   VSM      boot digest of VBS, SHA-256 chain over pages and registers
+ *   SEV, SEV-ES  SHA-256 over page data and VMSAs
+ */
+struct igvm_measurement {
+	enum igvm_platform_type platform;
+	u32 mask;	/* platform bit */
+	u32 digest_len; /* 48 or 32 */
+	u8 digest[IGVM_MAX_DIGEST];
+	u64 measured_pages;   /* 4 KiB pages whose content is in the digest, VMSAs included */
+	u64 unmeasured_pages; /* whose address alone is in it, parameter areas included */
+	u64 shared_pages;     /* that leave no trace in it */
+	u64 hashed_bytes;     /* that went through the hash */
+};
+
+enum igvm_step_kind {
+	IGVM_STEP_PAGE,
+	IGVM_STEP_VMSA,
+	IGVM_STEP_SECRETS,
+	IGVM_STEP_CPUID,
+	IGVM_STEP_PARAMETER, /* a page of a parameter area */
+	IGVM_STEP_ERROR_RANGE,
+	IGVM_STEP_REGISTER, /* VBS */
+};
+/* "page", "vmsa"... */
+const char *igvm_step_name(enum igvm_step_kind kind);
+
+/* One page or register on its way into the digest. Valid during the call only. */
+struct igvm_measure_step {
+	u32 header; /* index of the directive */
+	enum igvm_step_kind kind;
+	bool measured;	    /* its content enters the digest */
+	bool shared;	    /* nothing of it enters the digest */
+	u8 snp_page_type;   /* SEV-SNP: PAGE_TYPE of SNP_LAUNCH_UPDATE, 0 if shared */
+	u32 register_name;  /* enum igvm_x64_register, of IGVM_STEP_REGISTER */
+	u64 gpa;	    /* 0 for registers */
+	const u8 *data;	    /* as the file has it, measured or not; NULL: zeros */
+	u32 data_len;	    /* 4096, 16 for a register */
+	u32 digest_len;	    /* of contents and chain */
+	const u8 *contents; /* digest of data */
+	const u8 *chain;    /* digest after this step; of TDX: as if this were the last step */
+};
+typedef void igvm_measure_step_fn(void *ctx, const struct igvm_measure_step *step);
+
+/*
+ * Measures the image for one of its platforms (igvm_find_platform()). step may be NULL; it gets
+ * every page in the order of the chain, shared ones too, and makes the call slower. -EINVAL: the
+ * platform has no known measurement, or the image cannot be launched on it.
+ */
+int igvm_measure(const struct igvm *ig, const struct igvm_supported_platform *platform,
+		 igvm_measure_step_fn *step, void *ctx, struct igvm_measurement *out,
+		 struct igvm_error *err);
+
+/*
+ * SHA-384 over everything that applies to the platform and that its launch measurement does not
+ * cover: contents of unmeasured and shared pages, initial data of parameter areas, which values
+ * the host puts where, policy, required memory, relocation; not the ID block, VBS measurement and
+ * CoRIM, which are about the measurement. Independent of compatibility masks and of the layout of
+ * the file. So two images with equal measurement and equal rest do the same.
+ */
+int igvm_measure_rest(const struct igvm *ig, const struct igvm_supported_platform *platform,
+		      u8 digest[IGVM_MAX_DIGEST], struct igvm_error *err);
+
 #endif
