@@ -40,7 +40,7 @@ VTL2_CFLAGS := $(COMMON_CFLAGS) $(WARN) -Os -ffunction-sections -fdata-sections 
 	-fstack-protector-strong -fno-asynchronous-unwind-tables -isystem $(KHDR) -DPARAPET_VTL2
 VTL2_LDFLAGS := -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 VTL2_LIBS := -L$(LIBS_PREFIX)/lib -lZydis -lZycore -lfdt -lzstd
-NATIVE_LIBS := -L$(LIBS_PREFIX)/native -lZydis -lZycore -lfdt -lzstd -ljansson
+NATIVE_LIBS := -L$(LIBS_PREFIX)/native -lZydis -lZycore -lfdt -lzstd -ljansson -lmbedcrypto
 
 PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
 IMAGE := $(B)/image/parapet-x64.igvm

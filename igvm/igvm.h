@@ -161,6 +161,14 @@ struct igvm_writer;
 /* version 1 (x64 only) or 2. NULL if out of memory. */
 struct igvm_writer *igvm_writer_new(u32 version, enum igvm_arch arch);
 void igvm_writer_free(struct igvm_writer *w);
+/*
+ * A writer that starts with the data section of ig, which must stay until the end, and keeps how
+ * it is laid out: headers of ig that igvm_write_copy() appends point to where their data was,
+ * and padding stays; new data goes behind. So copying every header gives the same bytes, whoever
+ * made the file. The plain writer instead leaves out what nobody refers to and stores equal data
+ * once, in the order of the headers, as most programs that write IGVM files do.
+ */
+struct igvm_writer *igvm_writer_like(const struct igvm *ig);
 
 /*
  * Appends any header. The file_offset field in content is replaced by the place of data (0 if
@@ -261,6 +269,9 @@ enum igvm_step_kind {
 /* "page", "vmsa"... */
 const char *igvm_step_name(enum igvm_step_kind kind);
 
+/* len bytes as lower-case hexadecimal digits: 2 * len + 1 characters to text. Returns text. */
+char *igvm_hex(const u8 *bytes, size_t len, char *text);
+
 /* One page or register on its way into the digest. Valid during the call only. */
 struct igvm_measure_step {
 	u32 header; /* index of the directive */
@@ -286,6 +297,13 @@ typedef void igvm_measure_step_fn(void *ctx, const struct igvm_measure_step *ste
 int igvm_measure(const struct igvm *ig, const struct igvm_supported_platform *platform,
 		 igvm_measure_step_fn *step, void *ctx, struct igvm_measurement *out,
 		 struct igvm_error *err);
+
+/* Ways in which COCONUT-SVSM's tool igvmmeasure counts otherwise, for comparison with it */
+#define IGVM_MEASURE_AS_IGVMMEASURE BIT(0) /* one page for each area; shared pages as others */
+#define IGVM_MEASURE_ZERO_PAGES	    BIT(1) /* its --native-zero: SNP page type 3 for no data */
+int igvm_measure_with(const struct igvm *ig, const struct igvm_supported_platform *platform,
+		      u32 flags, igvm_measure_step_fn *step, void *ctx,
+		      struct igvm_measurement *out, struct igvm_error *err);
 
 /*
  * SHA-384 over everything that applies to the platform and that its launch measurement does not
