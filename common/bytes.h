@@ -46,6 +46,15 @@ static inline u32 get_be32(const void *p)
 	return (u32)b[0] << 24 | (u32)b[1] << 16 | (u32)b[2] << 8 | (u32)b[3];
 }
 
+static inline void put_be32(void *p, u32 v)
+{
+	u8 *b = p;
+	b[0] = (u8)(v >> 24);
+	b[1] = (u8)(v >> 16);
+	b[2] = (u8)(v >> 8);
+	b[3] = (u8)v;
+}
+
 static inline u64 get_be64(const void *p)
 {
 	return (u64)get_be32(p) << 32 | get_be32((const u8 *)p + 4);

@@ -318,6 +318,9 @@ enum igvm_x64_register {
 	IGVM_X64_MTRR_FIX4K_F8000 = 0x8007a,
 };
 
+#define IGVM_AARCH64_PC	   0x20022u
+#define IGVM_AARCH64_TTBR0 0x40005u
+
 /* VP context data of the NATIVE platform: this, then zeros to a page */
 struct igvm_native_context {
 	u64 gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8..r15 */
