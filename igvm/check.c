@@ -1,7 +1,10 @@
 /*
  * The rules of the IGVM format on the meaning of variable headers and on their order.
- * Beyond what other readers check: reserved bits, undefined mask bits, overlapping guest pages,
- * parameter offsets, whole inserted areas, register records.
+ * Beyond what other readers check: reserved bits, overlapping guest pages, parameter offsets,
+ * whole inserted areas, register records.
+ *
+ * Mask bits that no platform defines are legal and mean nothing: COCONUT-SVSM's igvmbuilder sets
+ * all that it knows in its page tables, whatever the file supports.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,8 +15,23 @@
 
 struct area {
 	u32 index;
-	u32 bytes;
+	u32 bytes; /* 0: free slot */
 	bool inserted;
+};
+#define AREA_SLOTS (2 * IGVM_MAX_AREAS) /* hash table with open addressing */
+
+/* What relocation needs to know of one VTL of the VSM platform */
+struct vtl_state {
+	bool has_context;
+	bool has_root; /* the context sets CR3 or TTBR0 */
+	u64 root;
+	u32 context; /* header index and offset of the context */
+	u32 context_offset;
+	bool relocated;
+	u32 relocation; /* header index and offset of the first relocation header */
+	u32 relocation_offset;
+	bool has_tables;
+	u64 tables, tables_size; /* page-table region */
 };
 
 /* What must be remembered from header to header */
@@ -21,7 +39,8 @@ struct checker {
 	struct igvm *ig;
 	struct igvm_error *err;
 	int section;
-	u32 policy_bits;    /* platforms that have a GUEST_POLICY or CCA_POLICY */
+	u32 policy_bits; /* platforms that have a GUEST_POLICY */
+	u32 cca_policy_bits;
 	u32 document_bits;  /* ... a CoRIM document */
 	u32 signature_bits; /* ... a CoRIM signature */
 	u32 id_block_bits;
@@ -32,19 +51,16 @@ struct checker {
 	struct igvm_spans pages;
 	struct igvm_spans relocations;
 	u32 relocation_count;
-	struct area area[IGVM_MAX_AREAS];
+	struct area area[AREA_SLOTS];
 	u32 areas;
 	u64 area_bytes;
 	/* A bit per VP index whose context has been seen, for each platform */
 	u8 vp_seen[IGVM_PLATFORM_TYPES][65536 / 8];
-	bool has_vbs_context;
-	u8 vbs_vtl;
-	bool has_cr3;
-	u64 cr3;
-	u32 vbs_header;
-	u32 first_relocation; /* header that asks for a VBS context, or IGVM_NO_HEADER */
-	u32 first_relocation_offset;
+	struct vtl_state vtl[3];
 };
+
+/* Without address space identifier and the bit for common page tables */
+#define AARCH64_TTBR_ADDRESS 0x0000fffffffffffeull
 
 #define FAIL(c, h, ...) igvm_fail((c)->err, (h)->index, (h)->offset, __VA_ARGS__)
 
@@ -64,7 +80,7 @@ static bool page_aligned(u64 v)
 	return IS_ALIGNED(v, IGVM_PAGE_SIZE);
 }
 
-/* Every bit of mask names a platform of a type for which `types` has a bit. */
+/* Every bit of mask that names a platform names one of a type for which `types` has a bit. */
 static bool mask_is_for(const struct igvm *ig, u32 mask, u32 types)
 {
 	for (u32 i = 0; i < ig->platform_count; i++) {
@@ -74,6 +90,18 @@ static bool mask_is_for(const struct igvm *ig, u32 mask, u32 types)
 	return true;
 }
 
+/* Only bits of platforms that the file has: others cannot be loaded. */
+static int add_span(struct checker *c, struct igvm_spans *spans, const struct igvm_header *h,
+		    u64 start, u64 bytes)
+{
+	u32 mask = h->mask & c->ig->platform_mask;
+	int ret = mask ? igvm_spans_add(spans, start, bytes, mask, h->index) : 0;
+
+	if (ret == -E2BIG)
+		return FAIL(c, h, "more than %u separate ranges of guest pages", IGVM_MAX_SPANS);
+	return ret ? igvm_fail_memory(c->err) : 0;
+}
+
 static int add_pages(struct checker *c, const struct igvm_header *h, u64 gpa, u64 bytes)
 {
 	u64 end;
@@ -81,9 +109,7 @@ static int add_pages(struct checker *c, const struct igvm_header *h, u64 gpa, u6
 	if (add_overflow(gpa, bytes, &end))
 		return FAIL(c, h, "guest range 0x%llx + 0x%llx passes the end of the address space",
 			    (unsigned long long)gpa, (unsigned long long)bytes);
-	if (igvm_spans_add(&c->pages, gpa, bytes, h->mask, h->index))
-		return igvm_fail_memory(c->err);
-	return 0;
+	return add_span(c, &c->pages, h, gpa, bytes);
 }
 
 static int check_platform(struct checker *c, const struct igvm_header *h)
@@ -123,11 +149,8 @@ static int check_guest_policy(struct checker *c, const struct igvm_header *h)
 {
 	if (h->u.guest_policy.reserved)
 		return FAIL(c, h, "reserved field is not zero");
-	if (!mask_is_for(c->ig, h->mask,
-			 BIT(IGVM_PLATFORM_SEV_SNP) | BIT(IGVM_PLATFORM_TDX) |
-				 BIT(IGVM_PLATFORM_SEV) | BIT(IGVM_PLATFORM_SEV_ES)))
-		return FAIL(c, h, "a guest policy is for SEV and TDX platforms only");
-	if (c->policy_bits & h->mask)
+	/* Any platform: those that have no policy ignore it, and public test files do this. */
+	if (c->policy_bits & h->mask & c->ig->platform_mask)
 		return FAIL(c, h, "second guest policy for a platform");
 	c->policy_bits |= h->mask;
 	return 0;
@@ -139,13 +162,15 @@ static int check_cca_policy(struct checker *c, const struct igvm_header *h)
 
 	if (p->reserved || !is_zero(p->reserved2, sizeof(p->reserved2)))
 		return FAIL(c, h, "reserved field is not zero");
+	if (c->ig->arch != IGVM_ARCH_AARCH64)
+		return FAIL(c, h, "a CCA policy is for AArch64 files only");
 	if (!mask_is_for(c->ig, h->mask, BIT(IGVM_PLATFORM_CCA)))
 		return FAIL(c, h, "a CCA policy is for the CCA platform only");
 	if ((p->required_zeroes & p->required_ones) || p->hash_algorithm > 2 || p->lfa_policy > 1)
 		return FAIL(c, h, "contradictory or unknown CCA policy");
-	if (c->policy_bits & h->mask)
-		return FAIL(c, h, "second policy for a platform");
-	c->policy_bits |= h->mask;
+	if (c->cca_policy_bits & h->mask & c->ig->platform_mask)
+		return FAIL(c, h, "second CCA policy for a platform");
+	c->cca_policy_bits |= h->mask;
 	return 0;
 }
 
@@ -153,19 +178,20 @@ static int check_cca_policy(struct checker *c, const struct igvm_header *h)
 static int check_relocation_target(struct checker *c, const struct igvm_header *h, u16 vp_index,
 				   u8 vtl)
 {
+	const struct igvm_supported_platform *vsm = igvm_find_platform(c->ig, IGVM_PLATFORM_VSM);
+	struct vtl_state *state = &c->vtl[vtl % ARRAY_SIZE(c->vtl)];
+
 	if (vp_index != 0)
 		return FAIL(c, h, "relocation of virtual processor %u, only 0 has a context",
 			    vp_index);
-	if (!mask_is_for(c->ig, h->mask, BIT(IGVM_PLATFORM_VSM)))
+	if (!vsm || !mask_is_for(c->ig, h->mask, BIT(IGVM_PLATFORM_VSM)))
 		return FAIL(c, h, "only the VSM platform can be relocated");
-	if (vtl > igvm_find_platform(c->ig, IGVM_PLATFORM_VSM)->highest_vtl)
+	if (vtl > vsm->highest_vtl)
 		return FAIL(c, h, "relocation of VTL %u, which the platform does not have", vtl);
-	if (c->first_relocation != IGVM_NO_HEADER && c->vbs_vtl != vtl)
-		return FAIL(c, h, "relocation headers name different VTLs");
-	if (c->first_relocation == IGVM_NO_HEADER) {
-		c->first_relocation = h->index;
-		c->first_relocation_offset = h->offset;
-		c->vbs_vtl = vtl;
+	if (!state->relocated && (h->mask & vsm->mask)) {
+		state->relocated = true;
+		state->relocation = h->index;
+		state->relocation_offset = h->offset;
 	}
 	return 0;
 }
@@ -187,9 +213,9 @@ static int check_relocatable(struct checker *c, const struct igvm_header *h)
 		return FAIL(c, h, "the region does not fit its range of addresses");
 	if (c->relocation_count++ == IGVM_MAX_RELOCATIONS)
 		return FAIL(c, h, "more than %u relocatable regions", IGVM_MAX_RELOCATIONS);
-	if (igvm_spans_add(&c->relocations, r->gpa, r->size, h->mask, h->index))
-		return igvm_fail_memory(c->err);
-	return check_relocation_target(c, h, r->vp_index, r->vtl);
+	if (check_relocation_target(c, h, r->vp_index, r->vtl))
+		return -EINVAL;
+	return add_span(c, &c->relocations, h, r->gpa, r->size);
 }
 
 static int check_page_table(struct checker *c, const struct igvm_header *h)
@@ -205,13 +231,18 @@ static int check_page_table(struct checker *c, const struct igvm_header *h)
 	if (p->size > IGVM_MAX_PAGE_TABLE_BYTES || add_overflow(p->gpa, p->size, &end))
 		return FAIL(c, h, "page-table region of 0x%llx bytes is too large",
 			    (unsigned long long)p->size);
+	if (check_relocation_target(c, h, p->vp_index, p->vtl))
+		return -EINVAL;
+	if (!(h->mask & c->ig->platform_mask))
+		return 0;
 	if (c->page_table_bits & h->mask)
 		return FAIL(c, h, "second page-table region for a platform");
-	c->page_table_bits |= h->mask;
+	c->page_table_bits |= h->mask & c->ig->platform_mask;
 	c->page_table[c->page_tables++] = *p; /* masks are disjoint: at most one per platform */
-	if (igvm_spans_add(&c->relocations, p->gpa, p->size, h->mask, h->index))
-		return igvm_fail_memory(c->err);
-	return check_relocation_target(c, h, p->vp_index, p->vtl);
+	c->vtl[p->vtl].has_tables = true;
+	c->vtl[p->vtl].tables = p->gpa;
+	c->vtl[p->vtl].tables_size = p->size;
+	return add_span(c, &c->relocations, h, p->gpa, p->size);
 }
 
 static int check_corim(struct checker *c, const struct igvm_header *h)
@@ -223,7 +254,7 @@ static int check_corim(struct checker *c, const struct igvm_header *h)
 		return FAIL(c, h, "reserved field is not zero");
 	if (!h->data_len)
 		return FAIL(c, h, "CoRIM without data");
-	if (*seen & h->mask)
+	if (*seen & h->mask & c->ig->platform_mask)
 		return FAIL(c, h, "second CoRIM %s for a platform",
 			    document ? "document" : "signature");
 	if (!document && (h->mask & ~c->document_bits))
@@ -232,23 +263,25 @@ static int check_corim(struct checker *c, const struct igvm_header *h)
 	return 0;
 }
 
+/* The area with that index; its free slot if there is none */
 static struct area *find_area(struct checker *c, u32 index)
 {
-	for (u32 i = 0; i < c->areas; i++) {
-		if (c->area[i].index == index)
+	/* At least half of the slots are free. Index 0, 1, 2... is the usual case. */
+	for (u32 i = (index ^ index >> 9) % AREA_SLOTS;; i = (i + 1) % AREA_SLOTS) {
+		if (!c->area[i].bytes || c->area[i].index == index)
 			return &c->area[i];
 	}
-	return NULL;
 }
 
 static int check_area(struct checker *c, const struct igvm_header *h)
 {
 	const struct igvm_parameter_area *a = &h->u.area;
+	struct area *slot = find_area(c, a->index);
 
 	if (!a->number_of_bytes || !page_aligned(a->number_of_bytes))
 		return FAIL(c, h, "size 0x%llx of a parameter area must be whole pages",
 			    (unsigned long long)a->number_of_bytes);
-	if (find_area(c, a->index))
+	if (slot->bytes)
 		return FAIL(c, h, "parameter area %u is declared twice", a->index);
 	if (a->number_of_bytes > IGVM_MAX_AREA_BYTES - c->area_bytes)
 		return FAIL(c, h, "parameter areas of more than %llu MiB",
@@ -256,7 +289,8 @@ static int check_area(struct checker *c, const struct igvm_header *h)
 	if (c->areas == IGVM_MAX_AREAS)
 		return FAIL(c, h, "more than %u parameter areas", IGVM_MAX_AREAS);
 	c->area_bytes += a->number_of_bytes;
-	c->area[c->areas++] = (struct area){.index = a->index, .bytes = (u32)a->number_of_bytes};
+	c->areas++;
+	*slot = (struct area){.index = a->index, .bytes = (u32)a->number_of_bytes};
 	return 0;
 }
 
@@ -266,7 +300,7 @@ static int check_parameter(struct checker *c, const struct igvm_header *h)
 	const struct area *a = find_area(c, p->area);
 	u32 need = 1;
 
-	if (!a || a->inserted)
+	if (!a->bytes || a->inserted)
 		return FAIL(c, h, "%s: parameter area %u is not declared or already inserted",
 			    igvm_type_name(h->type), p->area);
 	if (h->type == IGVM_VP_COUNT || h->type == IGVM_ENVIRONMENT_INFO)
@@ -285,7 +319,7 @@ static int check_insert(struct checker *c, const struct igvm_header *h)
 	struct area *a = find_area(c, ins->area);
 	int ret;
 
-	if (!a || a->inserted)
+	if (!a->bytes || a->inserted)
 		return FAIL(c, h, "parameter area %u is not declared or already inserted",
 			    ins->area);
 	if (!page_aligned(ins->gpa))
@@ -328,9 +362,19 @@ static int check_registers(struct checker *c, const struct igvm_header *h, u8 hi
 {
 	u32 count = igvm_register_count(h);
 	struct igvm_vbs_record r, other;
+	struct vtl_state *state;
 
 	if (count == 0 || count > IGVM_MAX_REGISTERS)
 		return FAIL(c, h, "%u registers in a context", count);
+	if (h->data[4] > highest_vtl)
+		return FAIL(c, h, "a context for VTL %u, which the platform does not have",
+			    h->data[4]);
+	state = &c->vtl[h->data[4]];
+	if (state->has_context)
+		return FAIL(c, h, "second context for VTL %u of virtual processor 0", h->data[4]);
+	state->has_context = true;
+	state->context = h->index;
+	state->context_offset = h->offset;
 	for (u32 i = 0; i < count; i++) {
 		int form;
 
@@ -338,9 +382,9 @@ static int check_registers(struct checker *c, const struct igvm_header *h, u8 hi
 		form = igvm_register_form(c->ig->arch, r.name);
 		if (form < 0)
 			return FAIL(c, h, "register %u: unknown name 0x%x", i, r.name);
-		if (r.vtl > highest_vtl || r.vtl != h->data[4])
-			return FAIL(c, h, "register %u: VTL %u, must be the same for all and exist",
-				    i, r.vtl);
+		if (r.vtl != h->data[4])
+			return FAIL(c, h, "register %u: VTL %u, must be the same for all", i,
+				    r.vtl);
 		if (!is_zero(r.mbz, sizeof(r.mbz)) ||
 		    (form == IGVM_REG_U64 && !is_zero(r.value + 8, 8)) ||
 		    (form == IGVM_REG_TABLE && !is_zero(r.value, 6)))
@@ -350,16 +394,14 @@ static int check_registers(struct checker *c, const struct igvm_header *h, u8 hi
 			if (other.name == r.name)
 				return FAIL(c, h, "register 0x%x occurs twice", r.name);
 		}
-		if (r.name == IGVM_X64_CR3 && c->ig->arch == IGVM_ARCH_X64) {
-			c->has_cr3 = true;
-			c->cr3 = get_le64(r.value);
+		if (c->ig->arch == IGVM_ARCH_X64 && r.name == IGVM_X64_CR3) {
+			state->has_root = true;
+			state->root = get_le64(r.value);
+		} else if (c->ig->arch == IGVM_ARCH_AARCH64 && r.name == IGVM_AARCH64_TTBR0) {
+			state->has_root = true;
+			state->root = get_le64(r.value) & AARCH64_TTBR_ADDRESS;
 		}
 	}
-	if (c->first_relocation != IGVM_NO_HEADER && r.vtl != c->vbs_vtl)
-		return FAIL(c, h, "the context is for VTL %u, the relocation headers for VTL %u",
-			    r.vtl, c->vbs_vtl);
-	c->has_vbs_context = true;
-	c->vbs_header = h->index;
 	return 0;
 }
 
@@ -368,7 +410,7 @@ static int check_native_context(struct checker *c, const struct igvm_header *h)
 	struct igvm_native_context n;
 
 	memcpy(&n, h->data, sizeof(n));
-	if (c->ig->arch != IGVM_ARCH_X64 || n.reserved[0] || n.reserved[1] ||
+	if (n.reserved[0] || n.reserved[1] || ((n.code_attributes | n.data_attributes) & 0xf00) ||
 	    !is_zero(h->data + sizeof(n), IGVM_PAGE_SIZE - sizeof(n)))
 		return FAIL(c, h, "reserved bytes of the native context are not zero");
 	return 0;
@@ -387,7 +429,7 @@ static int check_vp_context(struct checker *c, const struct igvm_header *h)
 	if (!h->data)
 		return FAIL(c, h, "VP context without data");
 	seen = &c->vp_seen[type][vp->vp_index / 8];
-	if (*seen & BIT(vp->vp_index % 8))
+	if (type != IGVM_PLATFORM_VSM && (*seen & BIT(vp->vp_index % 8)))
 		return FAIL(c, h, "second context for virtual processor %u", vp->vp_index);
 	*seen |= BIT(vp->vp_index % 8);
 
@@ -423,11 +465,7 @@ static int check_required(struct checker *c, const struct igvm_header *h)
 	    add_overflow(r->gpa, r->number_of_bytes, &end))
 		return FAIL(c, h, "required memory 0x%llx + 0x%x is not a range of pages",
 			    (unsigned long long)r->gpa, r->number_of_bytes);
-	for (u32 i = 0; i < c->ig->platform_count; i++) {
-		if ((r->flags & IGVM_MEMORY_VTL2_PROTECTABLE) &&
-		    (c->ig->platform[i].mask & h->mask) && c->ig->platform[i].highest_vtl != 2)
-			return FAIL(c, h, "VTL2 memory on a platform without VTL2");
-	}
+	/* Also on platforms without VTL2: COCONUT-SVSM's igvmbuilder marks its kernel so. */
 	return 0;
 }
 
@@ -444,12 +482,12 @@ static int check_id_block(struct checker *c, const struct igvm_header *h)
 {
 	const struct igvm_snp_id_block *b = h->u.snp_id_block;
 
-	if (igvm_platform_of(c->ig, h->mask) != IGVM_PLATFORM_SEV_SNP)
+	if (!mask_is_for(c->ig, h->mask, BIT(IGVM_PLATFORM_SEV_SNP)))
 		return FAIL(c, h, "an SNP ID block is for the SEV-SNP platform only");
 	if (b->author_key_enabled > 1 || !is_zero(b->reserved, sizeof(b->reserved)) ||
 	    b->id_public_key.reserved || b->author_public_key.reserved)
 		return FAIL(c, h, "reserved field is not zero");
-	if (c->id_block_bits & h->mask)
+	if (c->id_block_bits & h->mask & c->ig->platform_mask)
 		return FAIL(c, h, "second SNP ID block");
 	c->id_block_bits |= h->mask;
 	return 0;
@@ -457,9 +495,9 @@ static int check_id_block(struct checker *c, const struct igvm_header *h)
 
 static int check_vbs_measurement(struct checker *c, const struct igvm_header *h)
 {
-	if (igvm_platform_of(c->ig, h->mask) != IGVM_PLATFORM_VSM)
+	if (!mask_is_for(c->ig, h->mask, BIT(IGVM_PLATFORM_VSM)))
 		return FAIL(c, h, "a VBS measurement is for the VSM platform only");
-	if (c->vbs_measurement_bits & h->mask)
+	if (c->vbs_measurement_bits & h->mask & c->ig->platform_mask)
 		return FAIL(c, h, "second VBS measurement");
 	c->vbs_measurement_bits |= h->mask;
 	return 0;
@@ -469,6 +507,8 @@ static int check_header(struct checker *c, const struct igvm_header *h)
 {
 	int section = igvm_section(h->type);
 
+	if (!section) /* optional and outside of all sections: nothing is known of it */
+		return 0;
 	if (section < c->section)
 		return FAIL(c, h, "%s comes after headers of a later section",
 			    igvm_type_name(h->type));
@@ -482,9 +522,9 @@ static int check_header(struct checker *c, const struct igvm_header *h)
 	if (igvm_is_parameter(h->type))
 		return check_parameter(c, h);
 
-	if (!h->mask || (h->mask & ~c->ig->platform_mask))
-		return FAIL(c, h, "%s: mask 0x%x names a platform that is not declared",
-			    igvm_type_name(h->type), h->mask);
+	if (!h->mask)
+		return FAIL(c, h, "%s: compatibility mask 0 names no platform",
+			    igvm_type_name(h->type));
 	switch (h->type) {
 	case IGVM_GUEST_POLICY: return check_guest_policy(c, h);
 	case IGVM_RELOCATABLE_REGION: return check_relocatable(c, h);
@@ -503,32 +543,87 @@ static int check_header(struct checker *c, const struct igvm_header *h)
 	return FAIL(c, h, "no rule for type 0x%x", h->type);
 }
 
-/* Finds the header with that index again, for its offset in an error. */
-static u32 header_offset(const struct igvm *ig, u32 index)
+/* Guest range of a header that adds pages; false for other headers */
+static bool page_range(struct checker *c, const struct igvm_header *h, u64 *start, u64 *bytes)
+{
+	switch (h->type) {
+	case IGVM_PAGE_DATA:
+		*start = h->u.page.gpa;
+		*bytes = igvm_page_bytes(h);
+		return true;
+	case IGVM_PARAMETER_INSERT:
+		*start = h->u.insert.gpa;
+		*bytes = find_area(c, h->u.insert.area)->bytes;
+		return true;
+	case IGVM_ERROR_RANGE:
+		*start = h->u.error_range.gpa;
+		*bytes = h->u.error_range.size_bytes;
+		return true;
+	}
+	return false;
+}
+
+/* Two headers cover the address for a platform in mask: says which, and fails. */
+static int fail_overlap(struct checker *c, u64 address, u32 mask)
 {
 	struct igvm_iter it;
 	struct igvm_header h;
+	u64 start, bytes;
+	u32 seen = 0, first = 0;
 
-	igvm_first(ig, &it);
+	igvm_first(c->ig, &it);
 	while (igvm_step(&it, &h, NULL) == 1) {
-		if (h.index == index)
-			return h.offset;
+		if (!(h.mask & mask) || !page_range(c, &h, &start, &bytes) || address < start ||
+		    address - start >= bytes)
+			continue;
+		if (h.mask & seen)
+			return FAIL(c, &h, "guest page 0x%llx overlaps that of header %u",
+				    (unsigned long long)address, first);
+		seen |= h.mask & mask;
+		first = h.index;
 	}
-	return 0;
+	return igvm_fail(c->err, IGVM_NO_HEADER, 0, "guest page 0x%llx occurs twice",
+			 (unsigned long long)address);
 }
 
-static int check_spans(struct checker *c, struct igvm_spans *spans, const char *what)
+static int check_overlap(struct checker *c)
 {
 	const struct igvm_span *bad;
-	u32 other;
+	struct igvm_iter it;
+	struct igvm_header h;
+	u32 other = 0;
 
-	igvm_spans_sort(spans);
-	bad = igvm_spans_overlap(spans, &other);
+	igvm_spans_sort(&c->pages);
+	bad = igvm_spans_overlap(&c->pages, &other);
+	if (bad)
+		return fail_overlap(c, bad->start, bad->mask);
+	igvm_spans_sort(&c->relocations);
+	bad = igvm_spans_overlap(&c->relocations, &other);
 	if (!bad)
 		return 0;
-	return igvm_fail(c->err, bad->header, header_offset(c->ig, bad->header),
-			 "%s at 0x%llx overlap those from header %u on", what,
-			 (unsigned long long)bad->start, other);
+	igvm_first(c->ig, &it);
+	while (igvm_step(&it, &h, NULL) == 1 && h.index != bad->header)
+		;
+	return FAIL(c, &h, "relocation region at 0x%llx overlaps that of header %u",
+		    (unsigned long long)bad->start, other);
+}
+
+/* Relocation adjusts registers, so there must be a context that has them. */
+static int check_relocated_vtl(struct checker *c, const struct vtl_state *v)
+{
+	if (!v->relocated)
+		return 0;
+	if (!v->has_context)
+		return igvm_fail(c->err, v->relocation, v->relocation_offset,
+				 "relocation without a VP context to adjust");
+	if (!v->has_tables)
+		return 0;
+	if (!v->has_root || !page_aligned(v->root) || v->root < v->tables ||
+	    v->root - v->tables >= v->tables_size)
+		return igvm_fail(c->err, v->context, v->context_offset,
+				 "%s does not point into the page-table region",
+				 c->ig->arch == IGVM_ARCH_X64 ? "CR3" : "TTBR0");
+	return 0;
 }
 
 static int check_end(struct checker *c)
@@ -538,23 +633,10 @@ static int check_end(struct checker *c)
 	if (!c->ig->platform_count)
 		return igvm_fail(c->err, IGVM_NO_HEADER, c->ig->headers_offset,
 				 "no supported platform in the file");
-	ret = check_spans(c, &c->relocations, "relocation regions");
-	if (!ret)
-		ret = check_spans(c, &c->pages, "guest pages");
-	if (ret)
-		return ret;
-	if (c->first_relocation == IGVM_NO_HEADER)
-		return 0;
-	if (!c->has_vbs_context)
-		return igvm_fail(c->err, c->first_relocation, c->first_relocation_offset,
-				 "relocation without a VP context to adjust");
-	/* Only one platform can be relocated, so there is at most one page-table region. */
-	if (c->page_tables && c->ig->arch == IGVM_ARCH_X64 &&
-	    (!c->has_cr3 || !page_aligned(c->cr3) || c->cr3 < c->page_table[0].gpa ||
-	     c->cr3 - c->page_table[0].gpa >= c->page_table[0].size))
-		return igvm_fail(c->err, c->vbs_header, header_offset(c->ig, c->vbs_header),
-				 "CR3 does not point into the page-table region");
-	return 0;
+	ret = check_overlap(c);
+	for (u32 i = 0; i < ARRAY_SIZE(c->vtl) && !ret; i++)
+		ret = check_relocated_vtl(c, &c->vtl[i]);
+	return ret;
 }
 
 int igvm_check(struct igvm *ig, struct igvm_error *err)
@@ -568,7 +650,6 @@ int igvm_check(struct igvm *ig, struct igvm_error *err)
 		return igvm_fail_memory(err);
 	c->ig = ig;
 	c->err = err;
-	c->first_relocation = IGVM_NO_HEADER;
 	igvm_first(ig, &it);
 	while ((ret = igvm_step(&it, &h, err)) == 1) {
 		ret = check_header(c, &h);

@@ -315,4 +315,50 @@ int igvm_measure_with(const struct igvm *ig, const struct igvm_supported_platfor
 int igvm_measure_rest(const struct igvm *ig, const struct igvm_supported_platform *platform,
 		      u8 digest[IGVM_MAX_DIGEST], struct igvm_error *err);
 
+/* ------------------------------------------------------------------------------------ signing */
+
+/* An ECDSA key on P-384, public or with its private part */
+struct igvm_key;
+/*
+ * From PEM text (SEC1 or PKCS8 if private, else SubjectPublicKeyInfo; a private key gives its
+ * public part too). NULL: not a key, encrypted, or another curve.
+ */
+struct igvm_key *igvm_key_read(const void *pem, size_t len, bool private_part,
+			       struct igvm_error *err);
+void igvm_key_free(struct igvm_key *key); /* NULL is allowed; wipes the private part */
+/* SHA-384 of the key as SEV-SNP reports it: ID_KEY_DIGEST, AUTHOR_KEY_DIGEST */
+int igvm_key_digest(const struct igvm_key *key, u8 digest[IGVM_MAX_DIGEST]);
+
+struct igvm_snp_identity {
+	u8 family_id[16];
+	u8 image_id[16];
+	u32 guest_svn;
+};
+
+#define IGVM_SNP_ID_BLOCK_BYTES 96
+/* The bytes that the ID key signs and that the SEV-SNP firmware checks */
+void igvm_snp_id_block(const u8 ld[IGVM_MAX_DIGEST], const struct igvm_snp_identity *identity,
+		       u64 policy, u8 out[IGVM_SNP_ID_BLOCK_BYTES]);
+
+/*
+ * Adds an SNP ID block for the launch digest and the guest policy of the image, as its last
+ * directive. Signatures are deterministic (RFC 6979). author_key may be NULL: none. An ID block
+ * that is there already is -EEXIST without `replace`. *out is malloc'ed.
+ */
+int igvm_sign_snp(const void *image, size_t len, const struct igvm_snp_identity *identity,
+		  const struct igvm_key *id_key, const struct igvm_key *author_key, bool replace,
+		  void **out, size_t *out_len, struct igvm_error *err);
+
+/* What an ID block claims and whether it holds */
+struct igvm_id_check {
+	struct igvm_snp_identity identity;
+	bool id_signature; /* of the ID key over the ID block with the given policy */
+	bool has_author;
+	bool author_signature; /* of the author key over the ID key */
+	u8 id_key_digest[IGVM_MAX_DIGEST];
+	u8 author_key_digest[IGVM_MAX_DIGEST]; /* zero without author key */
+};
+/* Does not compare b->ld with anything. 0 or -ENOMEM */
+int igvm_check_id_block(const struct igvm_snp_id_block *b, u64 policy, struct igvm_id_check *out);
+
 #endif

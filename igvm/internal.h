@@ -36,9 +36,11 @@ int igvm_check(struct igvm *ig, struct igvm_error *err);
 int igvm_register_form(enum igvm_arch arch, u32 name);
 
 /*
- * Ranges of guest addresses with the platforms that they are for. Neighbours from headers in
- * sequence are joined, so that an ordinary image needs a few entries.
+ * Ranges of guest addresses with the platforms that they are for. Neighbours with the same
+ * platforms are joined where they come one soon after the other, so that an ordinary image needs
+ * a few entries.
  */
+#define IGVM_MAX_SPANS (4u << 20)
 struct igvm_span {
 	u64 start;
 	u64 end;
@@ -50,6 +52,7 @@ struct igvm_spans {
 	size_t count;
 	size_t capacity;
 };
+/* -ENOMEM, or -E2BIG for more than IGVM_MAX_SPANS */
 int igvm_spans_add(struct igvm_spans *s, u64 start, u64 bytes, u32 mask, u32 header);
 void igvm_spans_sort(struct igvm_spans *s);
 /*

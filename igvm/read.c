@@ -104,6 +104,16 @@ static int find_data(const struct igvm *ig, struct igvm_header *h, u32 file_offs
 	return 0;
 }
 
+/* Zeros, or the digit '0', which Microsoft's igvm-tooling writes. */
+static bool padding_is_fine(const u8 *p, u32 len)
+{
+	for (u32 i = 0; i < len; i++) {
+		if ((p[i] != 0 && p[i] != '0') || p[i] != p[0])
+			return false;
+	}
+	return true;
+}
+
 int igvm_step(struct igvm_iter *it, struct igvm_header *h, struct igvm_error *err)
 {
 	const struct igvm *ig = it->ig;
@@ -127,16 +137,15 @@ int igvm_step(struct igvm_iter *it, struct igvm_header *h, struct igvm_error *er
 		return igvm_fail(err, h->index, h->offset,
 				 "length %u passes the end of the variable headers", tlv.length);
 	step = (u32)ALIGN_UP(sizeof(tlv) + tlv.length, 8);
-	for (u32 i = sizeof(tlv) + tlv.length; i < step; i++) {
-		if (ig->file[it->offset + i])
-			return igvm_fail(err, h->index, h->offset, "padding is not zero");
-	}
+	if (!padding_is_fine(ig->file + it->offset + sizeof(tlv) + tlv.length,
+			     step - (u32)sizeof(tlv) - tlv.length))
+		return igvm_fail(err, h->index, h->offset, "padding is not zero");
 	it->offset += step;
 	it->index++;
 
 	info = igvm_type_info(tlv.type);
 	if (!info) {
-		if ((tlv.type & IGVM_TYPE_IS_OPTIONAL) && igvm_section(tlv.type))
+		if (tlv.type & IGVM_TYPE_IS_OPTIONAL)
 			return 1;
 		return igvm_fail(err, h->index, h->offset, "unknown header type 0x%x", tlv.type);
 	}

@@ -36,6 +36,9 @@ struct igvm_writer {
 	u32 blob_count;
 	u32 blob_capacity; /* power of two */
 	u32 header_count;
+	/* Of igvm_writer_like(): the file whose data and placement are kept, else NULL */
+	const struct igvm *like;
+	u32 gap;    /* bytes between fixed and variable headers, those of `like` */
 	int failed; /* first error */
 	struct igvm_error err;
 };
@@ -81,6 +84,26 @@ struct igvm_writer *igvm_writer_new(u32 version, enum igvm_arch arch)
 	w->arch = arch;
 	if (version != 2 && (version != 1 || arch != IGVM_ARCH_X64))
 		fail(w, "no such format version, or an architecture that it cannot have");
+	return w;
+}
+
+struct igvm_writer *igvm_writer_like(const struct igvm *ig)
+{
+	u32 fixed = ig->version == 1 ? sizeof(struct igvm_fixed_header_v1)
+				     : sizeof(struct igvm_fixed_header_v2);
+	u32 data_at = ig->headers_offset + ig->headers_size;
+	struct igvm_writer *w = igvm_writer_new(ig->version, ig->arch);
+	u8 *p;
+
+	if (!w)
+		return NULL;
+	w->like = ig;
+	w->gap = ig->headers_offset - fixed;
+	p = grow(&w->data, ig->file_size - data_at);
+	if (p)
+		memcpy(p, ig->file + data_at, ig->file_size - data_at);
+	else
+		fail_memory(w);
 	return w;
 }
 
@@ -164,13 +187,33 @@ static void store(struct igvm_writer *w, u32 at, const void *data, size_t len, s
 	*f = (struct fixup){.at = at, .data = b->offset};
 }
 
+/* Appends type, length and content, with the file offset cleared. NULL if out of memory. */
+static u8 *add_header(struct igvm_writer *w, const struct igvm_type_info *info, u32 type,
+		      const void *content, u32 length)
+{
+	u8 *p = grow(&w->headers, ALIGN_UP(sizeof(struct igvm_tlv) + (u64)length, 8));
+
+	if (!p) {
+		fail_memory(w);
+		return NULL;
+	}
+	put_le32(p, type);
+	put_le32(p + 4, length);
+	p += sizeof(struct igvm_tlv);
+	if (length)
+		memcpy(p, content, length);
+	if (info && info->file_offset_at >= 0)
+		put_le32(p + info->file_offset_at, 0);
+	w->header_count++;
+	return p;
+}
+
 void igvm_write(struct igvm_writer *w, u32 type, const void *content, u32 length, const void *data,
 		size_t data_len)
 {
 	const struct igvm_type_info *info = igvm_type_info(type);
 	size_t size = data_len;
 	u32 at;
-	u8 *p;
 
 	if (w->failed)
 		return;
@@ -187,23 +230,44 @@ void igvm_write(struct igvm_writer *w, u32 type, const void *content, u32 length
 	if (size > 0xffffffffu || w->headers.len + w->data.len + length + size > 0xfffff000u)
 		return fail(w, "the file would have 4 GiB or more");
 	at = (u32)w->headers.len + sizeof(struct igvm_tlv);
-	p = grow(&w->headers, ALIGN_UP(sizeof(struct igvm_tlv) + length, 8));
+	if (add_header(w, info, type, content, length) && data_len)
+		store(w, at + (u32)info->file_offset_at, data, data_len, size);
+}
+
+/* A header of w->like: its data is in place already, and its padding is kept. */
+static void copy_in_place(struct igvm_writer *w, const struct igvm_header *h)
+{
+	const struct igvm_type_info *info = igvm_type_info(h->type);
+	const u8 *data_start = w->like->file + w->like->headers_offset + w->like->headers_size;
+	u32 padding = (u32)(ALIGN_UP(h->length, 8) - h->length);
+	u32 at = (u32)w->headers.len + sizeof(struct igvm_tlv);
+	u8 *p;
+
+	if (w->failed)
+		return;
+	if (w->headers.len + w->data.len + h->length > 0xfffff000u)
+		return fail(w, "the file would have 4 GiB or more");
+	p = add_header(w, info, h->type, h->content, h->length);
 	if (!p)
-		return fail_memory(w);
-	put_le32(p, type);
-	put_le32(p + 4, length);
-	memcpy(p + sizeof(struct igvm_tlv), content, length);
-	if (info && info->file_offset_at >= 0) {
-		put_le32(p + sizeof(struct igvm_tlv) + info->file_offset_at, 0);
-		if (data_len)
-			store(w, at + (u32)info->file_offset_at, data, data_len, size);
+		return;
+	memcpy(p + h->length, h->content + h->length, padding);
+	if (h->data) {
+		struct fixup *f = grow(&w->fixups, sizeof(*f));
+
+		if (!f)
+			return fail_memory(w);
+		*f = (struct fixup){.at = at + (u32)info->file_offset_at,
+				    .data = (u32)(h->data - data_start)};
 	}
-	w->header_count++;
 }
 
 void igvm_write_copy(struct igvm_writer *w, const struct igvm_header *h)
 {
-	igvm_write(w, h->type, h->content, h->length, h->data, h->data_len);
+	if (w->like && h->content > w->like->file &&
+	    h->content < w->like->file + w->like->file_size)
+		copy_in_place(w, h);
+	else
+		igvm_write(w, h->type, h->content, h->length, h->data, h->data_len);
 }
 
 void igvm_write_platform(struct igvm_writer *w, const struct igvm_supported_platform *p)
@@ -281,13 +345,16 @@ int igvm_writer_finish(struct igvm_writer *w, void **out, size_t *out_len, struc
 		.page_size = IGVM_PAGE_SIZE,
 	};
 	u32 fixed = w->version == 1 ? sizeof(f.v1) : sizeof(f);
-	u32 data_at = fixed + (u32)w->headers.len;
+	u32 headers_at = fixed + w->gap;
+	u32 data_at = headers_at + (u32)w->headers.len;
 	/* Readers refuse a file without any data. */
-	size_t len = data_at + MAX(w->data.len, 8);
+	size_t len = data_at + (w->data.len ? w->data.len : 8);
 	struct igvm ig;
 	u8 *file;
 	int ret;
 
+	if (w->gap > 0xfffff000u - w->headers.len - w->data.len)
+		fail(w, "the file would have 4 GiB or more");
 	if (w->failed) {
 		if (err)
 			*err = w->err;
@@ -296,20 +363,22 @@ int igvm_writer_finish(struct igvm_writer *w, void **out, size_t *out_len, struc
 	file = calloc(1, len);
 	if (!file)
 		return igvm_fail_memory(err);
+	if (w->gap)
+		memcpy(file + fixed, w->like->file + fixed, w->gap);
 	if (w->headers.len)
-		memcpy(file + fixed, w->headers.p, w->headers.len);
+		memcpy(file + headers_at, w->headers.p, w->headers.len);
 	if (w->data.len)
 		memcpy(file + data_at, w->data.p, w->data.len);
 	for (size_t i = 0; i < w->fixups.len; i += sizeof(struct fixup)) {
 		struct fixup fix;
 
 		memcpy(&fix, w->fixups.p + i, sizeof(fix));
-		put_le32(file + fixed + fix.at, data_at + fix.data);
+		put_le32(file + headers_at + fix.at, data_at + fix.data);
 	}
-	f.v1.variable_header_offset = fixed;
+	f.v1.variable_header_offset = headers_at;
 	f.v1.variable_header_size = (u32)w->headers.len;
 	f.v1.total_file_size = (u32)len;
-	f.v1.checksum = crc32(crc32(0, &f, fixed), file + fixed, w->headers.len);
+	f.v1.checksum = crc32(crc32(0, &f, fixed), file + headers_at, w->headers.len);
 	memcpy(file, &f, fixed);
 
 	ret = igvm_open(&ig, file, len, err);

@@ -298,10 +298,6 @@ static void cca_on_x64(struct igvm_writer *w)
 	p.platform_type = IGVM_PLATFORM_CCA;
 	igvm_write_platform(w, &p);
 }
-static void policy_on_vsm(struct igvm_writer *w)
-{
-	ADD(w, IGVM_GUEST_POLICY, (struct igvm_guest_policy){.mask = 1});
-}
 static void relocation_alignment_0(struct igvm_writer *w)
 {
 	struct igvm_relocatable_region r = region;
@@ -532,7 +528,6 @@ static void single_rules(void **state)
 		{platform_version, "platform version 2"},
 		{platform_vtl1, "highest VTL 1"},
 		{cca_on_x64, "does not exist"},
-		{policy_on_vsm, "policy is for"},
 		{relocation_alignment_0, "must be multiples"},
 		{relocation_size_0, "must be multiples"},
 		{relocation_without_context, "without a VP context"},
@@ -541,7 +536,7 @@ static void single_rules(void **state)
 		{page_table_used_too_much, "page-table region"},
 		{section_order, "later section"},
 		{unknown_type, "unknown header type"},
-		{unassigned_section, "unknown header type"},
+		{unassigned_section, NULL},
 		{area_twice, "declared twice"},
 		{area_unaligned, "whole pages"},
 		{area_empty, "whole pages"},
@@ -553,10 +548,10 @@ static void single_rules(void **state)
 		{insert_into_page_tables, "page-table region"},
 		{insert_over_page, "overlap"},
 		{insert_wraps, "address space"},
-		{page_twice, "overlap those from header"},
+		{page_twice, "overlaps that of header"},
 		{page_unaligned, "not aligned"},
-		{page_mask_0, "not declared"},
-		{page_mask_unknown, "not declared"},
+		{page_mask_0, "mask 0"},
+		{page_mask_unknown, NULL},
 		{page_flags, "unknown flag"},
 		{page_type_4, "data type 4"},
 		{page_2mb_unaligned, "not aligned"},
