@@ -16,14 +16,23 @@ CACHE := $(or $(PARAPET_CACHE),$(HOME)/.cache/parapet)
 export PARAPET_CACHE := $(CACHE)
 export CC MUSL_CC
 
+# The same bytes in every folder, for every user: nothing of the environment changes what is built,
+# and no path outside the tree gets in (`make reproducible` checks).
+export LC_ALL := C.UTF-8
+export PWD := $(CURDIR)
+unexport CPATH C_INCLUDE_PATH LIBRARY_PATH COMPILER_PATH GCC_EXEC_PREFIX DEPENDENCIES_OUTPUT \
+	SOURCE_DATE_EPOCH ZSTD_CLEVEL ZSTD_NBTHREADS
+# the last one that fits counts
+PREFIX_MAP := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CACHE)=cache
+
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla \
-	-Wno-missing-field-initializers
+	-Wdate-time -Wno-missing-field-initializers
 # libfdt, Zydis and zstd come from fetched sources, in one version for all flavours
 LIBS_PREFIX := $(B)/libs
 LIBS := $(B)/libs.stamp
-COMMON_CFLAGS := -std=gnu11 -I. -g -fno-common -D_GNU_SOURCE -isystem $(LIBS_PREFIX)/include \
-	-DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER \
-	-DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+COMMON_CFLAGS := -std=gnu11 -I. -g $(PREFIX_MAP) -fno-common -D_GNU_SOURCE \
+	-isystem $(LIBS_PREFIX)/include -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD \
+	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
 NATIVE_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O2 -fstack-protector-strong
 ASAN_CFLAGS := $(COMMON_CFLAGS) $(WARN) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -45,11 +54,14 @@ NATIVE_LIBS := -L$(LIBS_PREFIX)/native -lZydis -lZycore -lfdt -lzstd -ljansson -
 PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
 IMAGE := $(B)/image/parapet-x64.igvm
 IMAGE_DEBUG := $(B)/image/parapet-x64-debug.igvm
+IMAGES := $(IMAGE) $(IMAGE_DEBUG)
+# what is fetched and ends up in them (scripts/sources.list)
+IMAGE_SOURCES := src/linux src/dtc src/zydis src/zycore src/zstd
 GUEST := $(B)/guest/vmlinuz $(B)/guest/initramfs.cpio
 NESTED := $(B)/nested/init
 
 .PHONY: all help
-all: $(PROGRAMS) $(IMAGE) $(NESTED) $(GUEST)
+all: $(PROGRAMS) $(IMAGE) $(IMAGE:.igvm=.inputs.json) $(NESTED) $(GUEST)
 
 help:
 	@echo 'make             everything that `make run` needs'
@@ -98,7 +110,7 @@ $(B)/$(1)/%.o: %.c | $(5)
 $(1)_LIBOBJS := $$(patsubst %.c,$(B)/$(1)/%.o,$(4))
 $(B)/$(1)/libparapet.a: $$($(1)_LIBOBJS)
 	@rm -f $$@
-	$$(Q)ar crs $$@ $$^
+	$$(Q)ar crsD $$@ $$^
 endef
 $(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(LIBS)))
 $(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(LIBS)))
@@ -136,7 +148,7 @@ $(B)/image/initrd.zst $(B)/image/initrd-debug.zst: $(B)/vtl2/paravisor scripts/n
 	$(call say,INITRD,$@)
 	@mkdir -p $(@D)
 	$(Q)scripts/newc.py $(filter %.list,$^) -D BUSYBOX=$(BUSYBOX) -o $(@:.zst=.cpio)
-	$(Q)zstd -19 -q -f $(@:.zst=.cpio) -o $@
+	$(Q)zstd -19 --single-thread -q -f $(@:.zst=.cpio) -o $@
 
 igvm_build = $(B)/bin/igvm build igvm/manifests/$(1).json --resource underhill_kernel=$(2) \
 	--resource underhill_initrd=$(3) --resource openhcl_boot=$(SHIM) -o $@
@@ -148,8 +160,18 @@ $(IMAGE_DEBUG): igvm/manifests/parapet-x64-debug.json $(B)/bin/igvm $(SHIM) $(KE
 	$(call say,IGVM,$@)
 	$(Q)$(call igvm_build,parapet-x64-debug,$(KERNEL_DEBUG),$(B)/image/initrd-debug.zst)
 
+# beside each image: what went into it, what came out (rewritten if that has changed)
+INPUTS := $(IMAGES:.igvm=.inputs.json)
+inputs_of = $(Q)scripts/inputs -o $@ $(addprefix --source ,$(1)) $(filter-out FORCE,$^)
+$(INPUTS): %.inputs.json: %.igvm $(PROGRAMS) $(SHIM) $(B)/vtl2/paravisor FORCE
+$(filter-out %-debug.inputs.json,$(INPUTS)): $(KERNEL) $(B)/image/initrd.zst
+	$(call inputs_of,$(IMAGE_SOURCES))
+$(filter %-debug.inputs.json,$(INPUTS)): $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
+	$(call inputs_of,$(IMAGE_SOURCES) guest/busybox)
+.PHONY: FORCE
+
 .PHONY: image
-image: $(IMAGE) $(IMAGE_DEBUG)
+image: $(IMAGES) $(INPUTS)
 	$(Q)scripts/size-report $(IMAGE) $(SHIM) $(KERNEL) $(B)/image/initrd.zst
 	$(Q)scripts/size-report $(IMAGE_DEBUG) $(SHIM) $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
 

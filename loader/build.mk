@@ -14,8 +14,8 @@ SHIM_OBJS := $(B)/shim/loader/entry.o $(SHIM_SRCS:%.c=$(B)/shim/%.o) \
 	$(patsubst %,$(B)/shim/libfdt/%.o,fdt fdt_ro fdt_sw fdt_check)
 
 # No vector registers: VTL0 owns them at this point. Own stack cookie: no thread pointer here.
-SHIM_CFLAGS := -std=gnu11 -I. -I$(LIBFDT_SRC) -g -O2 -m64 -ffreestanding -fno-common -fPIE \
-	-fvisibility=hidden -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
+SHIM_CFLAGS := -std=gnu11 -I. -I$(LIBFDT_SRC) -g $(PREFIX_MAP) -O2 -m64 -ffreestanding \
+	-fno-common -fPIE -fvisibility=hidden -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -ffunction-sections -fdata-sections \
 	-fno-tree-loop-distribute-patterns -DPARAPET_SHIM
 

@@ -4,8 +4,8 @@ RAW_GUEST := $(B)/guest/raw.elf
 $(B)/raw/%.o: tests/guests/raw/%.c tests/guests/raw/raw.h
 	$(call say,CC-raw,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -I. -g -O1 $(WARN) -ffreestanding -fno-pie -mgeneral-regs-only -mno-red-zone \
-		-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -c -o $@ $<
+	$(Q)$(CC) -std=gnu11 -I. -g $(PREFIX_MAP) -O1 $(WARN) -ffreestanding -fno-pie \
+		-mgeneral-regs-only -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -c -o $@ $<
 $(B)/raw/%.o: tests/guests/raw/%.S
 	$(call say,AS-raw,$<)
 	@mkdir -p $(@D)
