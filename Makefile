@@ -71,6 +71,9 @@ help:
 	@echo 'make unit        unit tests alone; make e2e [T=name]: end-to-end tests alone'
 	@echo 'make fuzz        fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make bench       boot, exits, memory, size: a table, and build/bench.json'
+	@echo 'make test-long   the same, and what builds kernels; FUZZ_SECONDS=60 for each fuzz target'
+	@echo 'make reproducible  builds everything twice in different places and compares the bytes'
+	@echo '                 REPRODUCE="options of scripts/reproduce"'
 	@echo 'make image       release and debug image, with a size report'
 	@echo 'make lint        format, static checks, each header alone, script syntax'
 	@echo 'make setup       install missing Debian packages; make fetch: all sources'
@@ -236,6 +239,16 @@ bench: all
 .PHONY: test
 test: all $(IMAGE_DEBUG) unit-build fuzz-build lint-build
 	$(Q)tests/run --lint --unit --fuzz --e2e
+
+.PHONY: test-long
+test-long: all $(IMAGE_DEBUG) unit-build fuzz-build lint-build
+	$(Q)tests/run --lint --unit --fuzz --e2e --long --fuzz-seconds $(FUZZ_SECONDS)
+
+# --- the same bytes elsewhere: two builds, or one and what somebody published (--against)
+REPRODUCE ?=
+.PHONY: reproducible
+reproducible:
+	$(Q)scripts/reproduce $(REPRODUCE)
 
 # --- lint
 include scripts/lint.mk

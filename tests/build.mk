@@ -21,7 +21,7 @@ $(B)/e2e/%: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 
-e2e test: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser
+e2e test test-long: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser
 
 # Programs that `make bench` runs on the (nested) host
 BENCH := $(B)/bench/timeline $(B)/bench/kvm_exit

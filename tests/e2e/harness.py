@@ -1,7 +1,8 @@
 """What end-to-end tests share: runs `parapet` on this machine's KVM or in the nested machine.
 
 A test file tests/e2e/test_NAME.py holds functions test_*; one that returns has passed, an exception (of
-check() or others) is a failure. `@timeout(SECONDS)` where the default of tests/run is not enough.
+check() or others) is a failure. `@timeout(SECONDS)` where the default of tests/run is not enough,
+`@long(SECONDS)` for what only `make test-long` runs.
 """
 import os
 import subprocess
@@ -20,6 +21,13 @@ USERSPACE = "PARAPET-GUEST-USERSPACE"
 def timeout(seconds):
     def mark(function):
         function.timeout = seconds
+        return function
+    return mark
+
+
+def long(seconds):
+    def mark(function):
+        function.timeout, function.long = seconds, True
         return function
     return mark
 
