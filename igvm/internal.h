@@ -35,6 +35,11 @@ int igvm_check(struct igvm *ig, struct igvm_error *err);
 /* Form of an x64 register; -1 if a VBS context cannot hold it. AArch64 registers are all u64. */
 int igvm_register_form(enum igvm_arch arch, u32 name);
 
+/* The data of a VBS context; count <= IGVM_MAX_REGISTERS. Returns the length. */
+#define IGVM_ENCODED_REGISTERS (4 + IGVM_MAX_REGISTERS * sizeof(struct igvm_vbs_record))
+u32 igvm_encode_registers(const struct igvm_register *regs, u32 count,
+			  u8 out[IGVM_ENCODED_REGISTERS]);
+
 /*
  * Ranges of guest addresses with the platforms that they are for. Neighbours with the same
  * platforms are joined where they come one soon after the other, so that an ordinary image needs

@@ -313,16 +313,12 @@ void igvm_write_required(struct igvm_writer *w, u64 gpa, u32 mask, u32 bytes, u3
 	igvm_write(w, IGVM_REQUIRED_MEMORY, &r, sizeof(r), NULL, 0);
 }
 
-void igvm_write_registers(struct igvm_writer *w, u32 mask, const struct igvm_register *regs,
-			  u32 count)
+u32 igvm_encode_registers(const struct igvm_register *regs, u32 count,
+			  u8 out[IGVM_ENCODED_REGISTERS])
 {
-	struct igvm_vp_context vp = {.mask = mask};
 	struct igvm_vbs_record record;
-	u8 data[4 + IGVM_MAX_REGISTERS * sizeof(record)];
 
-	if (count > IGVM_MAX_REGISTERS)
-		return fail(w, "too many registers");
-	put_le32(data, count);
+	put_le32(out, count);
 	for (u32 i = 0; i < count; i++) {
 		memset(&record, 0, sizeof(record));
 		record.vtl = regs[i].vtl;
@@ -332,9 +328,21 @@ void igvm_write_registers(struct igvm_writer *w, u32 mask, const struct igvm_reg
 		case IGVM_REG_TABLE: memcpy(record.value, &regs[i].u.table, 16); break;
 		case IGVM_REG_SEGMENT: memcpy(record.value, &regs[i].u.segment, 16); break;
 		}
-		memcpy(data + 4 + i * sizeof(record), &record, sizeof(record));
+		memcpy(out + 4 + i * sizeof(record), &record, sizeof(record));
 	}
-	igvm_write(w, IGVM_VP_CONTEXT, &vp, sizeof(vp), data, 4 + count * sizeof(record));
+	return 4 + count * (u32)sizeof(record);
+}
+
+void igvm_write_registers(struct igvm_writer *w, u32 mask, const struct igvm_register *regs,
+			  u32 count)
+{
+	struct igvm_vp_context vp = {.mask = mask};
+	u8 data[IGVM_ENCODED_REGISTERS];
+
+	if (count > IGVM_MAX_REGISTERS)
+		return fail(w, "too many registers");
+	igvm_write(w, IGVM_VP_CONTEXT, &vp, sizeof(vp), data,
+		   igvm_encode_registers(regs, count, data));
 }
 
 int igvm_writer_finish(struct igvm_writer *w, void **out, size_t *out_len, struct igvm_error *err)
