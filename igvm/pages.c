@@ -49,33 +49,47 @@ void page_plan_sort(struct page_plan *plan)
 	}
 }
 
+void page_plan_share(struct page_plan *plan, u32 first)
+{
+	for (u32 i = first; i < plan->count; i++)
+		plan->run[i].flags = IGVM_PAGE_SHARED;
+}
+
 static bool is_zero_page(const u8 *page, size_t len)
 {
 	return len == 0 || (page[0] == 0 && !memcmp(page, page + 1, len - 1));
 }
 
+const u8 *page_run_get(const struct page_run *run, u64 i, u8 scratch[PAGE_SIZE], size_t *len)
+{
+	u64 start = i * PAGE_SIZE - run->lead; /* in data; wraps in the first page */
+	const u8 *page = NULL;
+
+	*len = 0;
+	if (i == 0 && run->len) {
+		*len = MIN(run->len, (size_t)(PAGE_SIZE - run->lead));
+		memset(scratch, 0, run->lead);
+		memcpy(scratch + run->lead, run->data, *len);
+		*len += run->lead;
+		page = scratch;
+	} else if (i > 0 && start < run->len) {
+		*len = MIN(run->len - start, (size_t)PAGE_SIZE);
+		page = (const u8 *)run->data + start;
+	}
+	if (is_zero_page(page, *len))
+		*len = 0;
+	return page;
+}
+
 void page_run_write(const struct page_run *run, struct igvm_writer *w, u32 mask)
 {
-	const u8 *data = run->data;
-	u8 first[PAGE_SIZE] = {0};
+	u8 scratch[PAGE_SIZE];
+	size_t len;
 
 	for (u64 i = 0; i < run->pages; i++) {
-		u64 gpa = run->gpa + i * PAGE_SIZE;
-		u64 start = i * PAGE_SIZE - run->lead; /* in data; wraps in the first page */
-		const u8 *page = NULL;
-		size_t len = 0;
+		const u8 *page = page_run_get(run, i, scratch, &len);
 
-		if (i == 0 && run->len) {
-			len = MIN(run->len, (size_t)(PAGE_SIZE - run->lead));
-			memcpy(first + run->lead, data, len);
-			len += run->lead;
-			page = first;
-		} else if (i > 0 && start < run->len) {
-			len = MIN(run->len - start, (size_t)PAGE_SIZE);
-			page = data + start;
-		}
-		if (is_zero_page(page, len))
-			len = 0;
-		igvm_write_page(w, gpa, mask, 0, IGVM_PAGE_NORMAL, page, len);
+		igvm_write_page(w, run->gpa + i * PAGE_SIZE, mask, run->flags, run->type, page,
+				len);
 	}
 }

@@ -125,6 +125,38 @@ struct shim_measured_vtl0 {
 };
 _Static_assert(sizeof(struct shim_measured_vtl0) == 112, "OpenHCL");
 
+/*
+ * TDX: start of the reset page, from which all processors start. The shim rewrites it for the
+ * processors that it starts, and the mailbox is the one that Linux is told of (ACPI multiprocessor
+ * wakeup: command 1 sends processor apic_id to wakeup_vector, and is cleared by it).
+ */
+#define SHIM_TDX_RESET_PAGE 0xfffff000ull
+#define SHIM_TDX_WAKEUP	    1
+struct shim_tdx_reset {
+	u16 mailbox_command;
+	u16 reserved;
+	u32 mailbox_apic_id;
+	u64 wakeup_vector;
+	u32 reserved2;
+	u16 data_selector; /* for DS, ES, FS, GS, SS */
+	u16 static_gdt_limit;
+	u32 static_gdt_base;
+	u16 task_selector; /* 0: TR is not loaded */
+	u16 idtr_limit;	   /* 0: IDTR is not loaded */
+	u64 idtr_base;
+	u64 initial_rip;
+	u16 code_selector; /* 0: CS stays that of the static table */
+	u16 reserved3[2];
+	u16 gdtr_limit; /* 0: no descriptor table, no selector is loaded */
+	u64 gdtr_base;
+	u64 rsp, rbp, rsi, r8, r9, r10, r11;
+	u64 cr0, cr3, cr4;
+	u32 transition_cr3;
+	u32 reserved4;
+	u64 static_gdt[2];
+} __attribute__((packed));
+_Static_assert(sizeof(struct shim_tdx_reset) == 0xa8, "OpenHCL");
+
 /* Log buffer: this header, then text */
 struct shim_log {
 	u16 capacity;
