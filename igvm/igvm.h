@@ -113,6 +113,8 @@ const char *igvm_type_name(u32 type);
 const char *igvm_platform_name(u32 platform_type);
 /* "rip", "cr3"...; NULL if not a register that an x64 file can hold */
 const char *igvm_register_name(u32 name);
+/* The same for files of either architecture */
+const char *igvm_register_name_for(enum igvm_arch arch, u32 name);
 
 /* A register of a VBS context: VP_CONTEXT for the VSM platform */
 enum igvm_register_form { IGVM_REG_U64, IGVM_REG_TABLE, IGVM_REG_SEGMENT };
@@ -360,5 +362,48 @@ struct igvm_id_check {
 };
 /* Does not compare b->ld with anything. 0 or -ENOMEM */
 int igvm_check_id_block(const struct igvm_snp_id_block *b, u64 policy, struct igvm_id_check *out);
+
+/* ------------------------------------------------------------------------------- endorsements */
+
+/* What a builder says of its image */
+struct igvm_endorsement {
+	enum igvm_platform_type platform;
+	u32 digest_len;
+	u8 digest[IGVM_MAX_DIGEST]; /* launch measurement */
+	u64 svn;		    /* security version of the guest */
+	bool has_rest;		    /* never in a CoRIM document */
+	u8 rest[IGVM_MAX_DIGEST];   /* of igvm_measure_rest() */
+};
+
+/*
+ * CoRIM document (CBOR) of the profile tag:microsoft.com,2026:launch-measurement/v1: platform,
+ * digest, SVN, of SEV-SNP, TDX and VSM. The same endorsement gives the same bytes. free(*out).
+ * Reading takes documents of that profile only, and nothing on trust.
+ */
+int igvm_corim_write(const struct igvm_endorsement *e, void **out, size_t *out_len,
+		     struct igvm_error *err);
+int igvm_corim_read(const void *data, size_t len, struct igvm_endorsement *e,
+		    struct igvm_error *err);
+
+/*
+ * Detached COSE_Sign1 (ES384) over a document; issuer goes into its claims, the certificate (DER,
+ * may be NULL) into its x5chain. Deterministic. free(*out).
+ */
+int igvm_corim_sign(const void *document, size_t document_len, const struct igvm_key *key,
+		    const char *issuer, const void *cert, size_t cert_len, void **out,
+		    size_t *out_len, struct igvm_error *err);
+int igvm_corim_check(const void *signature, size_t len, const void *document, size_t document_len,
+		     const struct igvm_key *key, struct igvm_error *err);
+
+/* Document and signature (may be NULL) in an image, for a platform bit; -ENOENT: no document */
+int igvm_corim_find(const struct igvm *ig, u32 mask, const u8 **document, size_t *document_len,
+		    const u8 **signature, size_t *signature_len);
+/*
+ * A new image with a document and its signature (may be NULL) for one platform. What is there
+ * already for the platform is -EEXIST without `replace`.
+ */
+int igvm_corim_attach(const struct igvm *ig, u32 mask, const void *document, size_t document_len,
+		      const void *signature, size_t signature_len, bool replace, void **out,
+		      size_t *out_len, struct igvm_error *err);
 
 #endif
