@@ -99,14 +99,23 @@ $(CACHE)/%/.fetched: scripts/sources.list
 $(LIBFDT_SRC)/%: | $(CACHE)/src/dtc/.fetched
 	@test -e $@
 
+# What objects are made with besides their source: other flags, compiler or libraries make them anew,
+# so that a tree that has been built before gives the same bytes as a fresh one.
+define flags_file # folder below build/, compiler, flags, order-only prerequisites, links to look at
+$(B)/$(1)/flags: FORCE | $(4)
+	@mkdir -p $$(@D)
+	@{ echo '$(2) $(3) $$(EXTRA_CFLAGS)'; $(2) --version | head -1; readlink $(5) . || :; } >$$@.new
+	@if cmp -s $$@.new $$@; then rm $$@.new; else mv $$@.new $$@; fi
+endef
+
 # Each folder names its sources: <folder>_LIB is testable code without a main().
 include $(wildcard */build.mk)
 
 LIB_SRCS := $(common_LIB) $(igvm_LIB) $(devices_LIB) $(loader_LIB) $(paravisor_LIB) $(host_LIB)
 
 # --- flavours: native programs, the same under ASan+UBSan for unit tests, for libFuzzer, for VTL2
-define flavour # name, compiler, flags, sources of its library, order-only prerequisites
-$(B)/$(1)/%.o: %.c | $(5)
+define flavour # name, compiler, flags, sources of its library, order-only prerequisites, links
+$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(5)
 	$$(call say,CC-$(1),$$<)
 	@mkdir -p $$(@D)
 	$$(Q)$(2) $(3) $$(EXTRA_CFLAGS) -MMD -MP -c -o $$@ $$<
@@ -114,12 +123,13 @@ $(1)_LIBOBJS := $$(patsubst %.c,$(B)/$(1)/%.o,$(4))
 $(B)/$(1)/libparapet.a: $$($(1)_LIBOBJS)
 	@rm -f $$@
 	$$(Q)ar crsD $$@ $$^
+$(call flags_file,$(1),$(2),$(3),$(5),$(6))
 endef
-$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(LIBS)))
-$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(LIBS)))
-$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS),$(LIBS)))
+$(eval $(call flavour,native,$(CC),$(NATIVE_CFLAGS),$(LIB_SRCS),$(LIBS),$(LIBS_PREFIX)))
+$(eval $(call flavour,asan,$(CC),$(ASAN_CFLAGS),$(LIB_SRCS),$(LIBS),$(LIBS_PREFIX)))
+$(eval $(call flavour,fuzz,$(CLANG),$(FUZZ_CFLAGS),$(LIB_SRCS),$(LIBS),$(LIBS_PREFIX)))
 $(eval $(call flavour,musl,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB) $(paravisor_LIB),\
-	$(LIBS) $(KERNEL)))
+	$(LIBS) $(KERNEL),$(LIBS_PREFIX) $(KHDR)))
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:

@@ -19,17 +19,18 @@ SHIM_CFLAGS := -std=gnu11 -I. -I$(LIBFDT_SRC) -g $(PREFIX_MAP) -O2 -m64 -ffreest
 	-fno-asynchronous-unwind-tables -fcf-protection=none -ffunction-sections -fdata-sections \
 	-fno-tree-loop-distribute-patterns -DPARAPET_SHIM
 
-$(B)/shim/%.o: %.c | $(LIBFDT_SRC)/libfdt.h
+$(eval $(call flags_file,shim,$(CC),$(SHIM_CFLAGS) $(WARN)))
+$(B)/shim/%.o: %.c $(B)/shim/flags | $(LIBFDT_SRC)/libfdt.h
 	$(call say,CC-shim,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHIM_CFLAGS) $(WARN) -MMD -MP -c -o $@ $<
 
-$(B)/shim/%.o: %.S
+$(B)/shim/%.o: %.S $(B)/shim/flags
 	$(call say,AS-shim,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHIM_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/shim/libfdt/%.o: $(LIBFDT_SRC)/%.c
+$(B)/shim/libfdt/%.o: $(LIBFDT_SRC)/%.c $(B)/shim/flags
 	$(call say,CC-shim,libfdt/$*.c)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHIM_CFLAGS) -w -c -o $@ $<
