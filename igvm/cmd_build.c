@@ -92,7 +92,7 @@ static int build(const struct manifest *m, const char *manifest_path, const char
 	int ret = 0;
 
 	for (u32 i = 0; i < RESOURCE_COUNT && !ret; i++) {
-		if (!manifest_needs(m, i))
+		if (!manifest_uses(m, i) || (!m->resource[i] && !manifest_needs(m, i)))
 			continue;
 		if (!m->resource[i]) {
 			fprintf(stderr, "igvm: %s: no path for %s: add --resource %s=PATH\n",

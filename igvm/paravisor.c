@@ -3,6 +3,7 @@
 
 #include "igvm/elf.h"
 #include "igvm/internal.h"
+#include "igvm/snp.h"
 
 /* The data of the page at gpa; NULL if it is not there or zero */
 static const u8 *find_page(const struct igvm *ig, u32 mask, u64 gpa)
@@ -36,6 +37,37 @@ static bool find_shim(const struct igvm *ig, u32 mask, u64 rip, u64 *gpa)
 	return found;
 }
 
+/* Where the boot processor starts, and the parameter that it gets in RSI */
+static bool find_start(const struct igvm *ig, u32 mask, u64 *rip, u64 *rsi)
+{
+	struct shim_tdx_reset reset;
+	const u8 *page;
+	struct igvm_iter it;
+	struct igvm_header vp;
+
+	igvm_first(ig, &it);
+	switch (igvm_platform_of(ig, mask)) {
+	case IGVM_PLATFORM_VSM:
+		return igvm_next_of(&it, IGVM_VP_CONTEXT, mask, &vp) &&
+		       igvm_register_u64(ig, &vp, IGVM_X64_RIP, rip) &&
+		       igvm_register_u64(ig, &vp, IGVM_X64_RSI, rsi);
+	case IGVM_PLATFORM_SEV_SNP:
+		if (!igvm_next_of(&it, IGVM_VP_CONTEXT, mask, &vp))
+			return false;
+		snp_vmsa_entry(vp.data, rip, rsi);
+		return true;
+	case IGVM_PLATFORM_TDX:
+		page = find_page(ig, mask, SHIM_TDX_RESET_PAGE);
+		if (!page)
+			return false;
+		memcpy(&reset, page, sizeof(reset));
+		*rip = reset.initial_rip;
+		*rsi = reset.rsi;
+		return true;
+	}
+	return false;
+}
+
 /* The VTL2 range that the parameters name must be the one that the image asks for. */
 static bool memory_matches(const struct igvm *ig, const struct igvm_paravisor *p)
 {
@@ -55,18 +87,12 @@ static bool memory_matches(const struct igvm *ig, const struct igvm_paravisor *p
 int igvm_find_paravisor(const struct igvm *ig, u32 mask, struct igvm_paravisor *out,
 			struct igvm_error *err)
 {
-	struct igvm_iter it;
-	struct igvm_header vp;
 	const u8 *page;
 	u64 rip, rsi;
 
 	memset(out, 0, sizeof(*out));
 	out->mask = mask;
-	igvm_first(ig, &it);
-	if (ig->arch != IGVM_ARCH_X64 || igvm_platform_of(ig, mask) != IGVM_PLATFORM_VSM ||
-	    !igvm_next_of(&it, IGVM_VP_CONTEXT, mask, &vp) ||
-	    !igvm_register_u64(ig, &vp, IGVM_X64_RIP, &rip) ||
-	    !igvm_register_u64(ig, &vp, IGVM_X64_RSI, &rsi) ||
+	if (ig->arch != IGVM_ARCH_X64 || !find_start(ig, mask, &rip, &rsi) ||
 	    !find_shim(ig, mask, rip, &out->shim_gpa))
 		return igvm_fail(err, IGVM_NO_HEADER, 0,
 				 "not a paravisor image: no boot shim at its entry point");

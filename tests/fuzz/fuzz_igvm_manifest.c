@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (nul)
 		memcpy(elf, nul + 1, elf_len);
 	if (!manifest_parse(&m, (const char *)data, text_len, &err) &&
-	    m.memory_page_count <= MAX_PAGES && !image_build(&m, resource, &out, &len, &err))
+	    !image_build(&m, resource, &out, &len, &err))
 		free(out);
 	manifest_free(&m);
 	free(elf);
