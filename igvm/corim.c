@@ -168,8 +168,10 @@ static struct cbor_reader map_value(const struct cbor_reader *map, u64 key)
 
 	for (u64 i = 0; i < count && !r.failed; i++) {
 		if (!cbor_next(&r, &item) || item.major == CBOR_ARRAY || item.major == CBOR_MAP ||
-		    item.major == CBOR_TAG)
+		    item.major == CBOR_TAG) {
+			r.failed = true;
 			break;
+		}
 		if (item.major == CBOR_UINT && item.value == key) {
 			value = r;
 			found++;
@@ -259,10 +261,14 @@ static bool has_tag_id(const struct cbor_reader *comid, const struct profile *p)
 static int read_comid(const struct cbor_item *comid, struct igvm_endorsement *e,
 		      struct igvm_error *err)
 {
-	struct cbor_reader r, triples, reference;
+	struct cbor_reader whole, r, triples, reference;
 	const struct profile *p;
 
 	cbor_read_init(&r, comid->bytes, comid->value);
+	whole = r;
+	cbor_skip(&whole);
+	if (whole.failed || whole.p != whole.end)
+		return igvm_fail(err, IGVM_NO_HEADER, 0, "CoRIM: its CoMID tag is damaged");
 	triples = map_value(&r, COMID_TRIPLES);
 	reference = map_value(&triples, TRIPLES_REFERENCE);
 	cbor_expect_value(&reference, CBOR_ARRAY, 1);
