@@ -273,6 +273,10 @@ const char *igvm_step_name(enum igvm_step_kind kind);
 
 /* len bytes as lower-case hexadecimal digits: 2 * len + 1 characters to text. Returns text. */
 char *igvm_hex(const u8 *bytes, size_t len, char *text);
+/* The opposite: len digits of either case to len / 2 bytes. -EINVAL: odd, or something else */
+int igvm_unhex(const char *text, size_t len, u8 *out);
+/* enum igvm_platform_type of "sev-snp", "snp", "vbs"..., or -1 */
+int igvm_platform_by_name(const char *name);
 
 /* One page or register on its way into the digest. Valid during the call only. */
 struct igvm_measure_step {

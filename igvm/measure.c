@@ -453,6 +453,45 @@ char *igvm_hex(const u8 *bytes, size_t len, char *text)
 	return text;
 }
 
+int igvm_unhex(const char *text, size_t len, u8 *out)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		u8 v;
+
+		if (c >= '0' && c <= '9')
+			v = (u8)(c - '0');
+		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+			v = (u8)((c | 0x20) - 'a' + 10);
+		else
+			return -EINVAL;
+		out[i / 2] = i % 2 ? (u8)(out[i / 2] << 4 | v) : v;
+	}
+	return len % 2 ? -EINVAL : 0;
+}
+
+int igvm_platform_by_name(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum igvm_platform_type type;
+	} others[] = {
+		{"snp", IGVM_PLATFORM_SEV_SNP},
+		{"vbs", IGVM_PLATFORM_VSM},
+		{"none", IGVM_PLATFORM_VSM},
+	};
+
+	for (u32 i = 0; i < IGVM_PLATFORM_TYPES; i++) {
+		if (!strcmp(igvm_platform_name(i), name))
+			return (int)i;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (!strcmp(others[i].name, name))
+			return others[i].type;
+	}
+	return -1;
+}
+
 const char *igvm_step_name(enum igvm_step_kind kind)
 {
 	static const char *const names[] = {
