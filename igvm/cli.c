@@ -135,3 +135,21 @@ int cli_write_image(const char *path, const void *data, size_t len)
 	json_decref(parts);
 	return 0;
 }
+
+int cli_find_platform(const struct igvm *ig, const char *name, u32 *mask)
+{
+	static const char *const aliases[][2] = {
+		{"vbs", "vsm"}, {"none", "vsm"}, {"snp", "sev-snp"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+		if (!strcmp(name, aliases[i][0]))
+			name = aliases[i][1];
+	}
+	for (u32 i = 0; i < ig->platform_count; i++) {
+		if (!strcmp(name, igvm_platform_name(ig->platform[i].platform_type))) {
+			*mask = ig->platform[i].mask;
+			return 0;
+		}
+	}
+	return -1;
+}

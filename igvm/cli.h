@@ -19,6 +19,9 @@ int cli_write_file(const char *path, const void *data, size_t len);
 /* Writes an image and prints its size by part. Returns an exit code. */
 int cli_write_image(const char *path, const void *data, size_t len);
 
+/* Platform bit by igvm_platform_name(), or short: "snp", "vbs". -1: the file has none such */
+int cli_find_platform(const struct igvm *ig, const char *name, u32 *mask);
+
 /* One file each: igvm/cmd_NAME.c. They return the exit code. */
 int cmd_build(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

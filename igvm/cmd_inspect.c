@@ -10,29 +10,42 @@
 
 int cmd_inspect(int argc, char **argv)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+						{"headers", no_argument, NULL, 'h'},
+						{"platform", required_argument, NULL, 'p'},
+						{0}};
+	const char *platform = NULL;
 	struct igvm_error err;
 	struct igvm ig;
 	struct blob file;
 	json_t *description;
-	bool json = false;
+	bool json = false, headers = false;
+	u32 mask = ~0u;
 	int opt, ret;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt != 'j')
-			return cli_usage_error("inspect: wrong option", argv[optind - 1]);
-		json = true;
+		switch (opt) {
+		case 'j': json = true; break;
+		case 'h': headers = true; break;
+		case 'p': platform = optarg; break;
+		default: return cli_usage_error("inspect: wrong option", argv[optind - 1]);
+		}
 	}
 	if (optind + 1 != argc)
 		return cli_usage_error("inspect: needs one file", NULL);
 	ret = cli_read_file(argv[optind], &file);
 	if (ret)
 		return ret;
-	if (igvm_open(&ig, file.data, file.len, &err)) {
+	if (igvm_open(&ig, file.data, file.len, &err))
+		ret = cli_failed_with(argv[optind], &err);
+	else if (platform && cli_find_platform(&ig, platform, &mask))
+		ret = cli_failed(argv[optind], "has no such platform (vsm, sev-snp, tdx, native, "
+					       "sev, sev-es, cca)");
+	if (ret) {
 		free((void *)file.data);
-		return cli_failed_with(argv[optind], &err);
+		return ret;
 	}
-	description = inspect_describe(&ig);
+	description = inspect_describe_some(&ig, mask, headers || json);
 	if (!description) {
 		ret = cli_failed(argv[optind], "out of memory");
 	} else if (json) {

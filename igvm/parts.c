@@ -96,3 +96,30 @@ const struct part *parts_of(const struct parts *parts, u64 gpa)
 	}
 	return &other;
 }
+
+u64 parts_next(const struct parts *parts, u64 gpa)
+{
+	u64 next = ~0ull;
+
+	for (u32 i = 0; i < parts->count; i++) {
+		const struct part *p = &parts->part[i];
+
+		if (p->start > gpa)
+			next = MIN(next, p->start);
+		if (p->end > gpa)
+			next = MIN(next, p->end);
+	}
+	return next;
+}
+
+const u8 *parts_page(const struct igvm *ig, u32 platform, u64 gpa)
+{
+	struct igvm_iter it;
+	struct igvm_header h;
+
+	for (igvm_first(ig, &it); igvm_next_of(&it, IGVM_PAGE_DATA, platform, &h);) {
+		if (h.u.page.gpa == gpa)
+			return h.data;
+	}
+	return NULL;
+}

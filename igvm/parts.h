@@ -34,6 +34,10 @@ struct parts {
 
 /* pv: what igvm_find_paravisor() gave. Its numbers are not trusted. */
 void parts_find(struct parts *parts, const struct igvm_paravisor *pv);
+/* The data of the page at gpa; NULL if there is none or it is zeros */
+const u8 *parts_page(const struct igvm *ig, u32 platform, u64 gpa);
+/* Nearest address above gpa at which another part may begin; all ones if there is none */
+u64 parts_next(const struct parts *parts, u64 gpa);
 /* The part that covers gpa; one named "other" if none does. Never NULL. */
 const struct part *parts_of(const struct parts *parts, u64 gpa);
 

@@ -158,23 +158,35 @@ const char *igvm_register_name(u32 name)
 	return r ? r->text : NULL;
 }
 
+static const struct {
+	u32 name;
+	const char *text;
+} aarch64_registers[] = {
+	{0x20000, "x0"},    {0x20001, "x1"},   {0x20002, "x2"},	   {0x20003, "x3"},
+	{0x20004, "x4"},    {0x20005, "x5"},   {0x20006, "x6"},	   {0x20007, "x7"},
+	{0x20022, "pc"},    {0x20023, "cpsr"}, {0x40002, "sctlr"}, {0x40005, "ttbr0"},
+	{0x40006, "ttbr1"}, {0x40007, "tcr"},  {0x4000b, "mair"},  {0x4000c, "vbar"},
+};
+
+const char *igvm_register_name_for(enum igvm_arch arch, u32 name)
+{
+	if (arch == IGVM_ARCH_X64)
+		return igvm_register_name(name);
+	for (size_t i = 0; i < ARRAY_SIZE(aarch64_registers); i++) {
+		if (aarch64_registers[i].name == name)
+			return aarch64_registers[i].text;
+	}
+	return NULL;
+}
+
 int igvm_register_form(enum igvm_arch arch, u32 name)
 {
-	/* X0-X7, PC, CPSR, SCTLR, TTBR0, TTBR1, TCR, MAIR, VBAR */
-	static const u32 aarch64[] = {0x20000, 0x20001, 0x20002, 0x20003, 0x20004, 0x20005,
-				      0x20006, 0x20007, 0x20022, 0x20023, 0x40002, 0x40005,
-				      0x40006, 0x40007, 0x4000b, 0x4000c};
-
 	if (arch == IGVM_ARCH_X64) {
 		const struct register_info *r = x64_register(name);
 
 		return r ? (int)r->form : -1;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(aarch64); i++) {
-		if (aarch64[i] == name)
-			return IGVM_REG_U64;
-	}
-	return -1;
+	return igvm_register_name_for(arch, name) ? IGVM_REG_U64 : -1;
 }
 
 int igvm_fail(struct igvm_error *err, u32 header, u64 offset, const char *fmt, ...)
