@@ -275,8 +275,6 @@ const char *igvm_step_name(enum igvm_step_kind kind);
 char *igvm_hex(const u8 *bytes, size_t len, char *text);
 /* The opposite: len digits of either case to len / 2 bytes. -EINVAL: odd, or something else */
 int igvm_unhex(const char *text, size_t len, u8 *out);
-/* enum igvm_platform_type of "sev-snp", "snp", "vbs"..., or -1 */
-int igvm_platform_by_name(const char *name);
 
 /* One page or register on its way into the digest. Valid during the call only. */
 struct igvm_measure_step {
@@ -409,5 +407,42 @@ int igvm_corim_find(const struct igvm *ig, u32 mask, const u8 **document, size_t
 int igvm_corim_attach(const struct igvm *ig, u32 mask, const void *document, size_t document_len,
 		      const void *signature, size_t signature_len, bool replace, void **out,
 		      size_t *out_len, struct igvm_error *err);
+
+/* ---------------------------------------------------------------------------------- comparing */
+
+enum igvm_difference_kind {
+	IGVM_DIFF_FILE,	  /* a property of the file: format version, architecture, a platform */
+	IGVM_DIFF_ONLY_A, /* a header that b lacks */
+	IGVM_DIFF_ONLY_B,
+	IGVM_DIFF_FIELD, /* a number in a header */
+	IGVM_DIFF_DATA,	 /* bytes that a header points to, or a long field of it */
+};
+/* One difference. Valid during the call only. */
+struct igvm_difference {
+	enum igvm_difference_kind kind;
+	int platform; /* enum igvm_platform_type; -1: the whole file */
+	u32 type;     /* enum igvm_type */
+	u32 header_a; /* index in a, or IGVM_NO_HEADER */
+	u32 header_b;
+	bool has_gpa;
+	u64 gpa;
+	const char *field; /* name of the property, number, or long field; a register's; or NULL */
+	u64 value_a;	   /* of IGVM_DIFF_FILE and IGVM_DIFF_FIELD */
+	u64 value_b;
+	u32 at;		  /* IGVM_DIFF_DATA: offset of the first byte that differs */
+	u32 bytes;	  /* how many differ */
+	u32 len;	  /* of the data */
+	const u8 *data_a; /* NULL: zeros */
+	const u8 *data_b;
+};
+typedef void igvm_difference_fn(void *ctx, const struct igvm_difference *d);
+
+/*
+ * Compares what two images mean, platform by platform: headers in their order and their data, not
+ * masks, file offsets, numbers of parameter areas, or how the file is laid out. Calls fn (may be
+ * NULL) for each difference. *count: how many.
+ */
+int igvm_diff(const struct igvm *a, const struct igvm *b, igvm_difference_fn *fn, void *ctx,
+	      u64 *count, struct igvm_error *err);
 
 #endif

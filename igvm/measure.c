@@ -470,28 +470,6 @@ int igvm_unhex(const char *text, size_t len, u8 *out)
 	return len % 2 ? -EINVAL : 0;
 }
 
-int igvm_platform_by_name(const char *name)
-{
-	static const struct {
-		const char *name;
-		enum igvm_platform_type type;
-	} others[] = {
-		{"snp", IGVM_PLATFORM_SEV_SNP},
-		{"vbs", IGVM_PLATFORM_VSM},
-		{"none", IGVM_PLATFORM_VSM},
-	};
-
-	for (u32 i = 0; i < IGVM_PLATFORM_TYPES; i++) {
-		if (!strcmp(igvm_platform_name(i), name))
-			return (int)i;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-		if (!strcmp(others[i].name, name))
-			return others[i].type;
-	}
-	return -1;
-}
-
 const char *igvm_step_name(enum igvm_step_kind kind)
 {
 	static const char *const names[] = {
