@@ -54,7 +54,10 @@ NATIVE_LIBS := -L$(LIBS_PREFIX)/native -lZydis -lZycore -lfdt -lzstd -ljansson -
 PROGRAMS := $(B)/bin/parapet $(B)/bin/igvm
 IMAGE := $(B)/image/parapet-x64.igvm
 IMAGE_DEBUG := $(B)/image/parapet-x64-debug.igvm
-IMAGES := $(IMAGE) $(IMAGE_DEBUG)
+# for SEV-SNP, TDX and VBS in one file
+IMAGE_CVM := $(B)/image/parapet-x64-cvm.igvm
+IMAGE_CVM_DEBUG := $(B)/image/parapet-x64-cvm-debug.igvm
+IMAGES := $(IMAGE) $(IMAGE_DEBUG) $(IMAGE_CVM) $(IMAGE_CVM_DEBUG)
 # what is fetched and ends up in them (scripts/sources.list)
 IMAGE_SOURCES := src/linux src/dtc src/zydis src/zycore src/zstd
 GUEST := $(B)/guest/vmlinuz $(B)/guest/initramfs.cpio
@@ -74,7 +77,7 @@ help:
 	@echo 'make test-long   the same, and what builds kernels; FUZZ_SECONDS=60 for each fuzz target'
 	@echo 'make reproducible  builds everything twice in different places and compares the bytes'
 	@echo '                 REPRODUCE="options of scripts/reproduce"'
-	@echo 'make image       release and debug image, with a size report'
+	@echo 'make image       release and debug images (without isolation; SEV-SNP, TDX, VBS), and their sizes'
 	@echo 'make lint        format, static checks, each header alone, script syntax'
 	@echo 'make setup       install missing Debian packages; make fetch: all sources'
 	@echo 'make clean       remove build/ (the cache stays: $(CACHE))'
@@ -163,15 +166,15 @@ $(B)/image/initrd.zst $(B)/image/initrd-debug.zst: $(B)/vtl2/paravisor scripts/n
 	$(Q)scripts/newc.py $(filter %.list,$^) -D BUSYBOX=$(BUSYBOX) -o $(@:.zst=.cpio)
 	$(Q)zstd -19 --single-thread -q -f $(@:.zst=.cpio) -o $@
 
-igvm_build = $(B)/bin/igvm build igvm/manifests/$(1).json --resource underhill_kernel=$(2) \
-	--resource underhill_initrd=$(3) --resource openhcl_boot=$(SHIM) -o $@
-$(IMAGE): igvm/manifests/parapet-x64.json $(B)/bin/igvm $(SHIM) $(KERNEL) $(B)/image/initrd.zst
+igvm_build = $(B)/bin/igvm build $(filter %.json,$^) --resource underhill_kernel=$(1) \
+	--resource underhill_initrd=$(2) --resource openhcl_boot=$(SHIM) -o $@
+$(IMAGES): $(B)/image/%.igvm: igvm/manifests/%.json $(B)/bin/igvm $(SHIM)
+$(IMAGE) $(IMAGE_CVM): $(KERNEL) $(B)/image/initrd.zst
 	$(call say,IGVM,$@)
-	$(Q)$(call igvm_build,parapet-x64,$(KERNEL),$(B)/image/initrd.zst)
-$(IMAGE_DEBUG): igvm/manifests/parapet-x64-debug.json $(B)/bin/igvm $(SHIM) $(KERNEL_DEBUG) \
-		$(B)/image/initrd-debug.zst
+	$(Q)$(call igvm_build,$(KERNEL),$(B)/image/initrd.zst)
+$(IMAGE_DEBUG) $(IMAGE_CVM_DEBUG): $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
 	$(call say,IGVM,$@)
-	$(Q)$(call igvm_build,parapet-x64-debug,$(KERNEL_DEBUG),$(B)/image/initrd-debug.zst)
+	$(Q)$(call igvm_build,$(KERNEL_DEBUG),$(B)/image/initrd-debug.zst)
 
 # beside each image: what went into it, what came out (rewritten if that has changed)
 INPUTS := $(IMAGES:.igvm=.inputs.json)
@@ -186,7 +189,9 @@ $(filter %-debug.inputs.json,$(INPUTS)): $(KERNEL_DEBUG) $(B)/image/initrd-debug
 .PHONY: image
 image: $(IMAGES) $(INPUTS)
 	$(Q)scripts/size-report $(IMAGE) $(SHIM) $(KERNEL) $(B)/image/initrd.zst
+	$(Q)scripts/size-report $(IMAGE_CVM) $(SHIM) $(KERNEL) $(B)/image/initrd.zst
 	$(Q)scripts/size-report $(IMAGE_DEBUG) $(SHIM) $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
+	$(Q)scripts/size-report $(IMAGE_CVM_DEBUG) $(SHIM) $(KERNEL_DEBUG) $(B)/image/initrd-debug.zst
 
 # --- the guest of the tests: Debian's kernel, busybox, and test programs (tests/guests/*.c)
 GUEST_PROGRAMS := $(patsubst tests/guests/%.c,$(B)/guest/bin/%,$(wildcard tests/guests/*.c))
