@@ -26,5 +26,9 @@ int cli_find_platform(const struct igvm *ig, const char *name, u32 *mask);
 int cmd_build(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_add_payload(int argc, char **argv);
+int cmd_measure(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
+int cmd_sign(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 
 #endif

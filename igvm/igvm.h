@@ -333,6 +333,10 @@ void igvm_key_free(struct igvm_key *key); /* NULL is allowed; wipes the private 
 /* SHA-384 of the key as SEV-SNP reports it: ID_KEY_DIGEST, AUTHOR_KEY_DIGEST */
 int igvm_key_digest(const struct igvm_key *key, u8 digest[IGVM_MAX_DIGEST]);
 
+/* The first certificate in PEM text, which must be of that key, as DER. free(*der). */
+int igvm_certificate_read(const void *pem, size_t len, const struct igvm_key *key, void **der,
+			  size_t *der_len, struct igvm_error *err);
+
 struct igvm_snp_identity {
 	u8 family_id[16];
 	u8 image_id[16];

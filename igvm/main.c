@@ -19,6 +19,21 @@ static const char usage_text[] =
 	"      Checks FILE and shows platforms, guest memory, what is measured, and size by part.\n"
 	"  igvm add-payload IN -o OUT --kernel KERNEL [--initrd INITRD] [--cmdline TEXT]\n"
 	"      Adds a Linux guest (bzImage or vmlinux) for VTL0 to a paravisor image.\n"
+	"  igvm measure FILE [--platform NAME] [--json | --explain | --digest-only]\n"
+	"          [--endorsement OUT[.cbor] [--svn N]] [--id-block OUT] [--as-igvmmeasure] "
+	"[--native-zero]\n"
+	"      Launch measurement, ID block and CoRIM of each platform; --explain: page by page.\n"
+	"  igvm diff A B [--all]\n"
+	"      Where two images differ in meaning. Exit code: 0 equal, 1 different, 2 cannot "
+	"tell.\n"
+	"  igvm sign FILE -o OUT --id-key PEM [--author-key PEM] [--family-id ID] [--image-id ID]\n"
+	"          [--guest-svn N] [--corim] [--corim-key PEM [--corim-cert PEM] [--issuer TEXT]]\n"
+	"          [--platform NAME] [--replace]\n"
+	"      Adds an SNP ID block, a CoRIM document of the measurement, a signature of that.\n"
+	"  igvm verify FILE [--platform NAME] [--measurement HEX] [--endorsement FILE]\n"
+	"          [--explain-list FILE] [--id-key PEM] [--id-key-digest HEX] [--corim-key PEM]\n"
+	"          [--measured-only]\n"
+	"      Exit code: 0 it is that image, 1 it is not, 2 wrong usage.\n"
 	"\n"
 	"  -h, --help       this text\n"
 	"  -V, --version    name and version\n"
@@ -34,6 +49,10 @@ int main(int argc, char **argv)
 		{"build", cmd_build},
 		{"inspect", cmd_inspect},
 		{"add-payload", cmd_add_payload},
+		{"measure", cmd_measure},
+		{"diff", cmd_diff},
+		{"sign", cmd_sign},
+		{"verify", cmd_verify},
 	};
 
 	opterr = 0; /* cli_usage_error() says it */

@@ -10,7 +10,7 @@
 
 #include "igvm/igvm.h"
 
-#define PAGE_DIGEST_BYTES 8
+#define PAGE_DIGEST_BYTES 16
 
 enum page_state { PAGE_MEASURED, PAGE_UNMEASURED, PAGE_SHARED };
 

@@ -4,6 +4,7 @@
  */
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS /* key parts have no other interface in both 2.28 and 3 */
 #include <mbedtls/ecdsa.h>
+#include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/platform_util.h>
 #include <mbedtls/version.h>
@@ -107,6 +108,52 @@ void igvm_key_free(struct igvm_key *key)
 		return;
 	mbedtls_pk_free(&key->pk);
 	free(key);
+}
+
+/* A certificate that is not of this key would make every verification fail. */
+static bool contains_key(const u8 *der, size_t len, const struct igvm_key *key)
+{
+	const mbedtls_ecp_keypair *pair = mbedtls_pk_ec(key->pk);
+	u8 point[1 + 2 * P384_BYTES];
+	size_t point_len;
+
+	return !mbedtls_ecp_point_write_binary(&pair->grp, &pair->Q, MBEDTLS_ECP_PF_UNCOMPRESSED,
+					       &point_len, point, sizeof(point)) &&
+	       memmem(der, len, point, point_len);
+}
+
+int igvm_certificate_read(const void *pem, size_t len, const struct igvm_key *key, void **der,
+			  size_t *der_len, struct igvm_error *err)
+{
+	mbedtls_pem_context context;
+	size_t used;
+	char *text;
+	int ret;
+
+	if (len > MAX_PEM)
+		return igvm_fail(err, IGVM_NO_HEADER, 0, "too long for a certificate");
+	text = strndup(pem, len);
+	if (!text)
+		return igvm_fail_memory(err);
+	mbedtls_pem_init(&context);
+	ret = mbedtls_pem_read_buffer(&context, "-----BEGIN CERTIFICATE-----",
+				      "-----END CERTIFICATE-----", (const u8 *)text, NULL, 0,
+				      &used);
+	free(text);
+	if (ret) {
+		ret = igvm_fail(err, IGVM_NO_HEADER, 0, "not a certificate in PEM");
+	} else if (!contains_key(context.buf, context.buflen, key)) {
+		ret = igvm_fail(err, IGVM_NO_HEADER, 0, "not a certificate of the key");
+	} else {
+		*der = malloc(context.buflen);
+		*der_len = context.buflen;
+		if (*der)
+			memcpy(*der, context.buf, context.buflen);
+		else
+			ret = igvm_fail_memory(err);
+	}
+	mbedtls_pem_free(&context);
+	return ret;
 }
 
 static void reverse(u8 *dst, const u8 *src, size_t len)
