@@ -25,6 +25,8 @@ int cli_find_platform(const struct igvm *ig, const char *name, u32 *mask);
 /* One file each: igvm/cmd_NAME.c. They return the exit code. */
 int cmd_build(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_extract(int argc, char **argv);
+int cmd_patch(int argc, char **argv);
 int cmd_add_payload(int argc, char **argv);
 int cmd_measure(int argc, char **argv);
 int cmd_diff(int argc, char **argv);

@@ -17,6 +17,10 @@ static const char usage_text[] =
 	"      linux_initrd. Paths in a file are relative to that file.\n"
 	"  igvm inspect FILE [--platform NAME] [--headers] [--json]\n"
 	"      Checks FILE and shows platforms, guest memory, what is measured, and size by part.\n"
+	"  igvm patch FILE -o OUT [--cmdline TEXT] [--append-cmdline TEXT] [--vtl2-memory SIZE]\n"
+	"      [--drop-endorsements]\n"
+	"      Changes VTL2's command line or memory size in a paravisor image. Its measurements\n"
+	"      change; ID block, VBS measurement and CoRIM would not match and must be dropped.\n"
 	"  igvm add-payload IN -o OUT --kernel KERNEL [--initrd INITRD] [--cmdline TEXT]\n"
 	"      Adds a Linux guest (bzImage or vmlinux) for VTL0 to a paravisor image.\n"
 	"  igvm measure FILE [--platform NAME] [--json | --explain | --digest-only]\n"
@@ -46,13 +50,10 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(int argc, char **argv);
 	} commands[] = {
-		{"build", cmd_build},
-		{"inspect", cmd_inspect},
-		{"add-payload", cmd_add_payload},
-		{"measure", cmd_measure},
-		{"diff", cmd_diff},
-		{"sign", cmd_sign},
-		{"verify", cmd_verify},
+		{"build", cmd_build},	  {"inspect", cmd_inspect},
+		{"patch", cmd_patch},	  {"add-payload", cmd_add_payload},
+		{"measure", cmd_measure}, {"diff", cmd_diff},
+		{"sign", cmd_sign},	  {"verify", cmd_verify},
 	};
 
 	opterr = 0; /* cli_usage_error() says it */

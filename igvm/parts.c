@@ -4,7 +4,7 @@
 const char *part_group_name(enum part_group group)
 {
 	static const char *const names[PART_GROUPS] = {
-		"kernel",      "initrd", "shim",  "vtl0_payload",
+		"kernel",      "initrd", "shim",  "sidecar", "vtl0_payload",
 		"page_tables", "config", "other", "headers",
 	};
 
@@ -70,6 +70,9 @@ void parts_find(struct parts *parts, const struct igvm_paravisor *pv)
 		find_vtl0(parts, &pv->vtl0);
 	add(parts, shim + (u64)p->persisted_state, p->persisted_state_size, "persisted-state",
 	    PART_OTHER);
+	add(parts, shim + (u64)p->bounce_buffer, p->bounce_buffer_size, "bounce-buffer",
+	    PART_OTHER);
+	add(parts, shim + (u64)p->sidecar, p->sidecar_size, "sidecar", PART_SIDECAR);
 	add_until(parts, start, shim, "kernel", PART_KERNEL);
 	add(parts, initrd, ALIGN_UP(p->initrd_size, PAGE_SIZE), "initrd", PART_INITRD);
 	add_until(parts, shim, initrd, "shim", PART_SHIM);
@@ -84,6 +87,8 @@ void parts_find(struct parts *parts, const struct igvm_paravisor *pv)
 	add(parts, shim + (u64)p->heap, p->heap_size, "heap", PART_CONFIG);
 	add_until(parts, initrd, pv->params_gpa, "gdt", PART_CONFIG);
 	add_until(parts, heap_end, shim + (u64)p->used_end, "page-tables", PART_PAGE_TABLES);
+	if (p->isolation == SHIM_ISOLATION_TDX)
+		add(parts, SHIM_TDX_RESET_PAGE, PAGE_SIZE, "reset-page", PART_CONFIG);
 }
 
 const struct part *parts_of(const struct parts *parts, u64 gpa)
