@@ -1,1 +1,1 @@
-common_LIB := common/crc32.c common/inspect.c common/log.c common/protobuf.c common/ttrpc.c common/guid.c common/vmbus/ring.c
+common_LIB := common/crc32.c common/log.c common/guid.c $(addprefix common/vmbus/,ring.c gpadl.c server.c)

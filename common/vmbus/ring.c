@@ -501,3 +501,16 @@ bool vmbus_tx_wait(struct vmbus_tx *tx, u32 room)
 	tx->pending = 0;
 	return false;
 }
+
+bool vmbus_ring_recheck(const struct vmbus_rx *rx, const struct vmbus_tx *tx)
+{
+	u32 pending, read, write;
+
+	if (load(tx->page, VMBUS_RING_WRITE) != load(tx->page, VMBUS_RING_READ))
+		return true;
+	pending = load(rx->page, VMBUS_RING_PENDING);
+	read = load(rx->page, VMBUS_RING_READ);
+	write = load(rx->page, VMBUS_RING_WRITE);
+	return pending && index_valid(read, rx->size) && index_valid(write, rx->size) &&
+	       rx->size - used(read, write, rx->size) > MIN(pending, rx->size - 1);
+}

@@ -136,4 +136,10 @@ bool vmbus_tx_publish(struct vmbus_tx *tx);
  */
 bool vmbus_tx_wait(struct vmbus_tx *tx, u32 room);
 
+/*
+ * The guest may have missed a signal: it has not read all, or waits for room that it has. Reads the
+ * shared pages alone, so any thread may ask while the rings are in use.
+ */
+bool vmbus_ring_recheck(const struct vmbus_rx *rx, const struct vmbus_tx *tx);
+
 #endif
