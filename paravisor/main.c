@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 	} program[] = {
 		{"init", init_main},
 		{"paravisor", paravisor_main},
+		{"diag", diag_main},
 	};
 	const char *name = argc > 0 ? argv[0] : "";
 	const char *slash = strrchr(name, '/');
@@ -24,6 +25,6 @@ int main(int argc, char **argv)
 		if (strcmp(name, program[i].name) == 0)
 			return program[i].main();
 	}
-	fprintf(stderr, "%s: unknown program; known: init, paravisor\n", name);
+	fprintf(stderr, "%s: unknown program; known: init, paravisor, diag\n", name);
 	return 2;
 }

@@ -6,5 +6,9 @@
 int init_main(void);
 /* Boots and serves the guest. */
 int paravisor_main(void);
+/* Diagnostics over vsock; its environment is that of process 1 (it decides the policy). */
+int diag_main(void);
+/* Its exit status where the kernel or the host offers no vsock: no use to start it again. */
+#define DIAG_STATUS_NO_VSOCK 3
 
 #endif

@@ -1,0 +1,32 @@
+/* The one place that says what diagnostics may show and do. */
+#ifndef PARAPET_PARAVISOR_DIAG_POLICY_H
+#define PARAPET_PARAVISOR_DIAG_POLICY_H
+
+#include "common/inspect.h"
+
+/*
+ * Decided by the environment that the kernel made of its command line, whose policy is part of the
+ * measured image: the boot shim appends OPENHCL_CONFIDENTIAL=1 for every isolated VM, and
+ * OPENHCL_CONFIDENTIAL_DEBUG=1 only if the measured part of the command line holds it. Nothing
+ * changes it at run time.
+ */
+struct policy {
+	bool confidential;
+	bool debug; /* a confidential VM whose image is measured as a debug one */
+};
+
+/* What a call can do. */
+enum policy_right {
+	POLICY_DIAGNOSE, /* run programs, read files and logs, stop and go */
+	POLICY_INSPECT,	 /* read and change inspect nodes up to policy_inspect_level */
+	POLICY_PROFILE,	 /* the profiler's service, which does nothing here */
+};
+
+/* get: the value of an environment variable or NULL, as getenv(). */
+void policy_read(struct policy *policy, const char *(*get)(const char *name));
+/* NULL if allowed, or the reason for the peer. */
+const char *policy_refusal(const struct policy *policy, enum policy_right right);
+/* Inspect nodes above this level do not exist for the peer. */
+enum inspect_level policy_inspect_level(const struct policy *policy);
+
+#endif

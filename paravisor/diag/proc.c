@@ -1,0 +1,292 @@
+/* /proc as inspect nodes. */
+#include "paravisor/diag/proc.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_SIZE     65536u
+#define CPUS_MAX      64
+#define NAME_SIZE     64
+#define PROCESSES_MAX 256
+
+int proc_read(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t used = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	while (used < size - 1) {
+		n = read(fd, text + used, size - 1 - used);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		used += (size_t)n;
+	}
+	text[used] = 0;
+	close(fd);
+	return (int)used;
+}
+
+static int compare_int(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+void proc_each(bool (*visit)(void *context, int pid), void *context)
+{
+	int pid[PROCESSES_MAX];
+	size_t count = 0;
+	DIR *dir = opendir("/proc");
+	const struct dirent *entry;
+
+	if (!dir)
+		return;
+	while (count < PROCESSES_MAX && (entry = readdir(dir))) {
+		if (isdigit((unsigned char)entry->d_name[0]))
+			pid[count++] = atoi(entry->d_name);
+	}
+	closedir(dir);
+	qsort(pid, count, sizeof(pid[0]), compare_int);
+	for (size_t i = 0; i < count && visit(context, pid[i]); i++)
+		;
+}
+
+bool proc_name(int pid, char *name, size_t size)
+{
+	char path[64], text[256];
+	const char *slash;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	if (proc_read(path, text, sizeof(text)) <= 0)
+		return false;
+	slash = strrchr(text, '/');
+	snprintf(name, size, "%s", slash ? slash + 1 : text);
+	return true;
+}
+
+/* The line at *text, cut off at its end; NULL when there is none. */
+static char *next_line(char **text)
+{
+	char *line = *text, *end;
+
+	if (!*line)
+		return NULL;
+	end = strchr(line, '\n');
+	if (end)
+		*end++ = 0;
+	else
+		end = line + strlen(line);
+	*text = end;
+	return line;
+}
+
+static char *skip_blank(char *text)
+{
+	while (*text == ' ' || *text == '\t')
+		text++;
+	return text;
+}
+
+void proc_describe_meminfo(struct inspect *i, char *text)
+{
+	static const char *const wanted[] = {
+		"MemTotal",   "MemFree",      "MemAvailable", "Buffers",
+		"Cached",     "AnonPages",    "Mapped",	      "Shmem",
+		"Slab",	      "SReclaimable", "SUnreclaim",   "KernelStack",
+		"PageTables", "VmallocUsed",  "Percpu",	      "AnonHugePages",
+	};
+	char *line;
+
+	inspect_level(i, INSPECT_SAFE);
+	while ((line = next_line(&text))) {
+		char *colon = strchr(line, ':');
+
+		if (!colon)
+			continue;
+		*colon = 0;
+		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++) {
+			if (!strcmp(line, wanted[k]))
+				inspect_u64(i, line, strtoull(colon + 1, NULL, 10));
+		}
+	}
+}
+
+/* "  24:   17   0  PCI-MSI  0-edge   name", below a line with one column for each CPU. */
+static void describe_interrupt(struct inspect *i, char *line, const unsigned *cpu, size_t cpus)
+{
+	struct inspect irq, counters;
+	char *at = strchr(line, ':'), name[24];
+	u64 count[CPUS_MAX];
+	size_t counts = 0;
+
+	if (!at)
+		return;
+	*at++ = 0;
+	line = skip_blank(line);
+	if (!*line || strchr(line, '/'))
+		return;
+	while (counts < cpus) {
+		char *end;
+
+		at = skip_blank(at);
+		if (!isdigit((unsigned char)*at))
+			break;
+		count[counts++] = strtoull(at, &end, 10);
+		at = end;
+	}
+	at = skip_blank(at);
+	if (!inspect_enter(i, line, &irq))
+		return;
+	inspect_level(&irq, INSPECT_SAFE);
+	if (*at)
+		inspect_text(&irq, "name", at);
+	if (!inspect_enter(&irq, "cpu", &counters))
+		return;
+	inspect_level(&counters, INSPECT_SAFE);
+	for (size_t k = 0; k < counts; k++) {
+		snprintf(name, sizeof(name), "%u", cpu[k]);
+		if (count[k])
+			inspect_counter(&counters, name, count[k]);
+	}
+}
+
+void proc_describe_interrupts(struct inspect *i, char *text)
+{
+	unsigned cpu[CPUS_MAX];
+	size_t cpus = 0;
+	char *line = next_line(&text);
+
+	inspect_level(i, INSPECT_SAFE);
+	while (line && cpus < CPUS_MAX && (line = strstr(line, "CPU"))) {
+		line += 3;
+		cpu[cpus++] = (unsigned)strtoul(line, &line, 10);
+	}
+	while ((line = next_line(&text)))
+		describe_interrupt(i, line, cpu, cpus);
+}
+
+/* --- processes */
+
+struct processes {
+	struct inspect *dir;
+	char (*seen)[NAME_SIZE]; /* names are the keys of the directory: a second one gets its pid
+				  */
+	size_t count;
+};
+
+static bool name_is_new(struct processes *p, const char *name)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (!strcmp(p->seen[i], name))
+			return false;
+	}
+	if (p->count < PROCESSES_MAX)
+		snprintf(p->seen[p->count++], NAME_SIZE, "%s", name);
+	return true;
+}
+
+/* Clock ticks (1/100 s) that the process has run, from /proc/PID/stat. */
+static u64 run_ms(int pid)
+{
+	char path[64], text[1024], *at;
+	u64 user, kernel;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (proc_read(path, text, sizeof(text)) <= 0)
+		return 0;
+	/* the name in parentheses may hold anything */
+	at = strrchr(text, ')');
+	for (unsigned field = 2; at && field < 13; field++)
+		at = strchr(at + 1, ' ');
+	if (!at)
+		return 0;
+	user = strtoull(at + 1, &at, 10);
+	kernel = strtoull(at, NULL, 10);
+	return (user + kernel) * 10;
+}
+
+static void describe_process(struct inspect *i, int pid, char *text)
+{
+	static const char *const wanted[] = {"VmSize",	"VmPeak",  "VmRSS",    "VmHWM",
+					     "RssAnon", "RssFile", "RssShmem", "Threads"};
+	char *line;
+
+	inspect_level(i, INSPECT_SAFE);
+	inspect_u64(i, "pid", (u64)pid);
+	inspect_counter(i, "cpu_ms", run_ms(pid));
+	while ((line = next_line(&text))) {
+		char *value = strchr(line, ':');
+
+		if (!value)
+			continue;
+		*value = 0;
+		value = skip_blank(value + 1);
+		if (!strcmp(line, "State"))
+			inspect_text(i, "state", value);
+		else if (!strcmp(line, "PPid"))
+			inspect_u64(i, "parent", strtoull(value, NULL, 10));
+		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++) {
+			if (!strcmp(line, wanted[k]))
+				inspect_u64(i, line, strtoull(value, NULL, 10));
+		}
+	}
+}
+
+static bool visit_process(void *context, int pid)
+{
+	struct processes *p = context;
+	struct inspect process;
+	char path[64], status[4096], name[NAME_SIZE], key[NAME_SIZE + 16];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	/* threads of the kernel have no memory of their own */
+	if (proc_read(path, status, sizeof(status)) <= 0 || !strstr(status, "\nVmSize:") ||
+	    !proc_name(pid, name, sizeof(name)))
+		return true;
+	for (char *c = name; *c; c++) {
+		if (*c == '/' || (unsigned char)*c < ' ')
+			*c = '_';
+	}
+	if (!*name || !pb_is_utf8(pb_text(name)))
+		snprintf(name, sizeof(name), "process");
+	if (name_is_new(p, name))
+		snprintf(key, sizeof(key), "%s", name);
+	else
+		snprintf(key, sizeof(key), "%s-%d", name, pid);
+	if (inspect_enter(p->dir, key, &process))
+		describe_process(&process, pid, status);
+	return true;
+}
+
+void proc_describe(struct inspect *i)
+{
+	char *text = malloc(TEXT_SIZE);
+	struct inspect dir;
+
+	inspect_level(i, INSPECT_SAFE);
+	if (!text)
+		return;
+	if (inspect_enter(i, "meminfo", &dir) && proc_read("/proc/meminfo", text, TEXT_SIZE) > 0)
+		proc_describe_meminfo(&dir, text);
+	if (inspect_enter(i, "interrupts", &dir) &&
+	    proc_read("/proc/interrupts", text, TEXT_SIZE) > 0)
+		proc_describe_interrupts(&dir, text);
+	if (inspect_enter(i, "processes", &dir)) {
+		struct processes p = {.dir = &dir, .seen = calloc(PROCESSES_MAX, NAME_SIZE)};
+
+		inspect_level(&dir, INSPECT_SAFE);
+		if (p.seen)
+			proc_each(visit_process, &p);
+		free(p.seen);
+	}
+	free(text);
+}
