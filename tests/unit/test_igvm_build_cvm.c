@@ -869,7 +869,9 @@ static void uefi_refused(void **state)
 		 "no SEC core"},		       /* file beyond the volume */
 		{FIX_SEC + 0x12, 7, 1, "no SEC core"}, /* another type */
 		{FIX_SEC + 0x16, 0xff, 1, "no SEC core"},
-		{FIX_SEC + 0x18, 0, 1, "holds no image"}, /* section of no bytes */
+		{FIX_SEC + 0x14, 0x1ff79, 3, "no SEC core"},  /* one byte beyond the volume */
+		{FIX_SEC + 0x2c, 0xfd5, 3, "holds no image"}, /* one beyond the file */
+		{FIX_SEC + 0x18, 0, 1, "holds no image"},     /* section of no bytes */
 		{FIX_SEC + 0x1a, 0xff, 1, "holds no image"},
 		{FIX_SEC + 0x2f, 0x19, 1, "holds no image"}, /* another type */
 		{FIX_SEC + 0x2c, 5, 3, "no entry point"},    /* section of one byte */
