@@ -21,6 +21,12 @@ $(B)/e2e/%: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 
+# the diagnostics server as a native program
+$(B)/asan/diagd: $(B)/asan/tests/e2e/diagd.o $(B)/asan/libparapet.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) -fsanitize=address,undefined -o $@ $^ -lpthread $(NATIVE_LIBS)
+e2e test test-long: $(B)/asan/diagd
+
 e2e test test-long: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser
 
 # Programs that `make bench` runs on the (nested) host
