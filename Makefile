@@ -85,7 +85,7 @@ help:
 
 # --- what must be there before anything is built
 BUILDING := $(filter-out help clean setup fetch,$(or $(MAKECMDGOALS),all))
-ifneq ($(BUILDING)$(PARAPET_NO_SETUP),$(PARAPET_NO_SETUP))
+ifneq ($(if $(PARAPET_NO_SETUP),,$(BUILDING)),)
 include $(B)/setup.mk
 endif
 $(B)/setup.mk: scripts/packages scripts/setup
