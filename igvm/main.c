@@ -17,6 +17,9 @@ static const char usage_text[] =
 	"      linux_initrd. Paths in a file are relative to that file.\n"
 	"  igvm inspect FILE [--platform NAME] [--headers] [--json]\n"
 	"      Checks FILE and shows platforms, guest memory, what is measured, and size by part.\n"
+	"  igvm extract FILE [-o DIR] [--platform NAME] [--force] [--list] [PART ...]\n"
+	"      Writes the parts of FILE (kernel, initrd, shim, command line, configuration, VTL0\n"
+	"      payload, VP contexts, CoRIM...) to files in DIR, by platform where they differ.\n"
 	"  igvm patch FILE -o OUT [--cmdline TEXT] [--append-cmdline TEXT] [--vtl2-memory SIZE]\n"
 	"      [--drop-endorsements]\n"
 	"      Changes VTL2's command line or memory size in a paravisor image. Its measurements\n"
@@ -50,10 +53,15 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(int argc, char **argv);
 	} commands[] = {
-		{"build", cmd_build},	  {"inspect", cmd_inspect},
-		{"patch", cmd_patch},	  {"add-payload", cmd_add_payload},
-		{"measure", cmd_measure}, {"diff", cmd_diff},
-		{"sign", cmd_sign},	  {"verify", cmd_verify},
+		{"build", cmd_build},
+		{"inspect", cmd_inspect},
+		{"extract", cmd_extract},
+		{"patch", cmd_patch},
+		{"add-payload", cmd_add_payload},
+		{"measure", cmd_measure},
+		{"diff", cmd_diff},
+		{"sign", cmd_sign},
+		{"verify", cmd_verify},
 	};
 
 	opterr = 0; /* cli_usage_error() says it */
