@@ -14,9 +14,9 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/vmbus/outbox.h"
 
 #define DEFAULT_QUEUE	64
-#define QUEUE_LIMIT	16384 /* all channels offered and rescinded, and answers to spare */
 #define RECHECK_MS	100
 #define LOGGED_MISTAKES 20 /* per connection */
 #define TRANSIENT_FIRST 1024
@@ -90,12 +90,6 @@ struct contact {
 	bool trusted;
 };
 
-struct queued {
-	u8 vtl, sint, len;
-	u32 vp;
-	u8 data[VMBUS_MESSAGE_MAX];
-};
-
 struct vmbus_server {
 	struct vmbus_server_config cfg;
 	const struct vmbus_server_ops *ops;
@@ -119,9 +113,7 @@ struct vmbus_server {
 	struct vmbus_gpadls gpadls;
 	u32 gpadl_mark;
 
-	/* messages that found no free slot: a ring that grows */
-	struct queued *queue;
-	u32 queue_size, queue_head, queue_len;
+	struct vmbus_outbox out;
 	u32 sendable; /* while paused: so many may still go */
 
 	unsigned mistakes;
@@ -173,84 +165,53 @@ static void leave(struct vmbus_server *s)
 
 /* --- messages to the guest */
 
-static bool queue_grow(struct vmbus_server *s)
+static int post(struct vmbus_server *s, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
 {
-	u32 size = s->queue_size ? s->queue_size * 2 : 16;
-	struct queued *q;
+	int ret = s->ops->post(s->ctx, vtl, vp, sint, msg, len);
 
-	if (s->queue_len >= QUEUE_LIMIT)
-		return false;
-	q = calloc(size, sizeof(*q));
-	if (!q)
-		return false;
-	for (u32 i = 0; i < s->queue_len; i++)
-		q[i] = s->queue[(s->queue_head + i) % s->queue_size];
-	free(s->queue);
-	s->queue = q;
-	s->queue_size = size;
-	s->queue_head = 0;
-	return true;
-}
-
-static void queue_put(struct vmbus_server *s, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
-{
-	struct queued *q;
-
-	if (s->queue_len == s->queue_size && !queue_grow(s)) {
+	if (!ret)
+		s->messages_out++;
+	else if (ret != -EAGAIN)
 		s->lost++;
-		return;
-	}
-	q = &s->queue[(s->queue_head + s->queue_len++) % s->queue_size];
-	q->vtl = vtl;
-	q->vp = vp;
-	q->sint = sint;
-	q->len = (u8)len;
-	memcpy(q->data, msg, len);
+	return ret;
 }
 
 void vmbus_server_pump(struct vmbus_server *s)
 {
-	while (s->queue_len && (!s->paused || s->sendable)) {
-		struct queued q = s->queue[s->queue_head];
-		int ret = s->ops->post(s->ctx, q.vtl, q.vp, q.sint, q.data, q.len);
+	while (vmbus_server_waiting(s)) {
+		struct vmbus_outmsg m = *vmbus_outbox_first(&s->out);
 
-		if (ret == -EAGAIN)
+		if (post(s, m.vtl, m.target, m.sint, m.data, m.len) == -EAGAIN)
 			return;
-		s->queue_head = (s->queue_head + 1) % s->queue_size;
-		s->queue_len--;
+		vmbus_outbox_pop(&s->out);
 		if (s->sendable)
 			s->sendable--;
-		if (ret)
-			s->lost++;
-		else
-			s->messages_out++;
-	}
-	if (!s->queue_len && s->queue_size > 256) {
-		free(s->queue);
-		s->queue = NULL;
-		s->queue_size = s->queue_head = 0;
 	}
 }
 
 bool vmbus_server_waiting(const struct vmbus_server *s)
 {
-	return s->queue_len && (!s->paused || s->sendable);
+	return s->out.len && (!s->paused || s->sendable);
+}
+
+static void queue_put(struct vmbus_server *s, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
+{
+	if (!vmbus_outbox_put(&s->out, vp, vtl, sint, msg, len))
+		s->lost++;
 }
 
 /* What a guest that has left would have got; only answers about reserved channels outlive it. */
 static void queue_drop(struct vmbus_server *s, bool all)
 {
-	u32 n = s->queue_len;
-
-	s->queue_len = 0;
 	s->sendable = 0;
-	for (u32 i = 0; i < n; i++) {
-		struct queued q = s->queue[(s->queue_head + i) % s->queue_size];
+	for (u32 n = s->out.len; n; n--) {
+		struct vmbus_outmsg m = *vmbus_outbox_first(&s->out);
 		struct vmbus_msg_header hdr;
 
-		memcpy(&hdr, q.data, sizeof(hdr));
+		vmbus_outbox_pop(&s->out);
+		memcpy(&hdr, m.data, sizeof(hdr));
 		if (!all && hdr.type == VMBUS_MSG_CLOSE_RESERVED_RESPONSE)
-			queue_put(s, q.vtl, q.vp, q.sint, q.data, q.len);
+			queue_put(s, m.vtl, m.target, m.sint, m.data, m.len);
 	}
 }
 
@@ -263,16 +224,8 @@ static void send_to(struct vmbus_server *s, u32 vp, u8 sint, const void *msg, si
 		vp = 0;
 		sint = s->cfg.post_sint;
 	}
-	if (!s->queue_len && !s->paused) {
-		int ret = s->ops->post(s->ctx, vtl, vp, sint, msg, len);
-
-		if (!ret)
-			s->messages_out++;
-		else if (ret != -EAGAIN)
-			s->lost++;
-		if (ret != -EAGAIN)
-			return;
-	}
+	if (!s->out.len && !s->paused && post(s, vtl, vp, sint, msg, len) != -EAGAIN)
+		return;
 	queue_put(s, vtl, vp, sint, msg, len);
 }
 
@@ -1429,7 +1382,7 @@ static void on_pause(struct vmbus_server *s, const struct in *in)
 	(void)in;
 	send_plain(s, VMBUS_MSG_PAUSE_RESPONSE);
 	s->paused = true;
-	s->sendable = s->queue_len;
+	s->sendable = s->out.len;
 }
 
 static void on_resume(struct vmbus_server *s, const struct in *in)
@@ -1512,7 +1465,7 @@ int vmbus_server_message(struct vmbus_server *s, const void *msg, size_t len, un
 		mistake(s, "%s message by an untrusted path", h->name);
 		return 0;
 	}
-	if (s->queue_len >= s->cfg.max_queue && !(h->flags & WHILE_FULL)) {
+	if (s->out.len >= s->cfg.max_queue && !(h->flags & WHILE_FULL)) {
 		s->refused++;
 		return -EAGAIN;
 	}
@@ -1612,7 +1565,7 @@ void vmbus_server_free(struct vmbus_server *s)
 		}
 	}
 	vmbus_gpadl_free_all(&s->gpadls);
-	free(s->queue);
+	vmbus_outbox_free(&s->out);
 	free(s);
 }
 
@@ -1693,7 +1646,7 @@ void vmbus_server_describe(const struct vmbus_server *s, struct vmbus_server_inf
 		.client = s->client,
 		.channels = s->channels,
 		.gpadls = s->gpadls.count,
-		.queued = s->queue_len,
+		.queued = s->out.len,
 		.messages_in = s->messages_in,
 		.messages_out = s->messages_out,
 		.refused = s->refused,

@@ -1,0 +1,725 @@
+/* A VMBus client: connects to a server as a guest does. */
+#include "common/vmbus/client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/vmbus/outbox.h"
+
+#define LOGGED_MISTAKES 20
+#define MAX_GPADLS	GPADL_MAX_COUNT
+
+enum client_state { CL_IDLE, CL_CONTACT, CL_UP, CL_UNLOADING };
+
+static const char *const client_state_name[] = {
+	[CL_IDLE] = "disconnected",
+	[CL_CONTACT] = "connecting",
+	[CL_UP] = "connected",
+	[CL_UNLOADING] = "unloading",
+};
+
+enum channel_state { CC_NONE, CC_CLOSED, CC_OPENING, CC_OPEN };
+
+struct client_channel {
+	u8 state;
+	bool rescinded;
+	bool modifying;
+	u32 open_id;
+};
+
+enum gpadl_state { CG_CREATING, CG_CREATED, CG_TEARDOWN };
+
+struct client_gpadl {
+	struct client_gpadl *next;
+	u32 id;
+	u16 channel;
+	u8 state;
+};
+
+struct vmbus_client {
+	struct vmbus_client_config cfg;
+	const struct vmbus_client_ops *ops;
+	void *ctx;
+	enum client_state state;
+	u32 version, features, connection;
+	bool offers_requested, pausing, paused, conn_modifying;
+	struct client_channel channel[VMBUS_MAX_CHANNELS];
+	struct client_gpadl *gpadl[GPADL_BUCKETS];
+	unsigned channels, gpadls;
+	struct vmbus_outbox out;
+	unsigned mistakes;
+	u64 messages_in, messages_out, dropped, lost;
+};
+
+static const u32 versions[] = {
+	VMBUS_V6_0, VMBUS_V5_3, VMBUS_V5_2, VMBUS_V5_1, VMBUS_V5_0, VMBUS_V4_1, VMBUS_V4_0,
+};
+
+__attribute__((format(printf, 2, 3))) static void mistake(struct vmbus_client *c, const char *fmt,
+							  ...)
+{
+	char text[160];
+	va_list ap;
+
+	c->dropped++;
+	if (c->mistakes >= LOGGED_MISTAKES)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warn("%s: %s%s", c->cfg.name, text,
+		 ++c->mistakes == LOGGED_MISTAKES ? " (no more of these are shown)" : "");
+}
+
+/* --- to the host */
+
+static int post(struct vmbus_client *c, u32 connection, const void *msg, size_t len)
+{
+	int ret = c->ops->post(c->ctx, connection, msg, len);
+
+	if (!ret)
+		c->messages_out++;
+	else if (ret != -EAGAIN)
+		c->lost++;
+	return ret;
+}
+
+void vmbus_client_pump(struct vmbus_client *c)
+{
+	while (c->out.len) {
+		struct vmbus_outmsg m = *vmbus_outbox_first(&c->out);
+
+		if (post(c, m.target, m.data, m.len) == -EAGAIN)
+			return;
+		vmbus_outbox_pop(&c->out);
+	}
+}
+
+bool vmbus_client_waiting(const struct vmbus_client *c)
+{
+	return c->out.len;
+}
+
+static int send(struct vmbus_client *c, const void *msg, size_t len)
+{
+	if (!c->out.len && post(c, c->connection, msg, len) != -EAGAIN)
+		return 0;
+	return vmbus_outbox_put(&c->out, c->connection, 0, 0, msg, len) ? 0 : -ENOBUFS;
+}
+
+static int send_plain(struct vmbus_client *c, u32 type)
+{
+	struct vmbus_msg_header msg = {type, 0};
+
+	return send(c, &msg, sizeof(msg));
+}
+
+static int send_channel(struct vmbus_client *c, u32 type, u32 channel)
+{
+	struct vmbus_msg_channel msg = {{type, 0}, channel};
+
+	return send(c, &msg, sizeof(msg));
+}
+
+/* --- what we know of the host's things */
+
+static struct client_channel *known(struct vmbus_client *c, u32 id)
+{
+	if (id >= VMBUS_MAX_CHANNELS || c->channel[id].state == CC_NONE)
+		return NULL;
+	return &c->channel[id];
+}
+
+/* A channel that requests may name. */
+static struct client_channel *usable(struct vmbus_client *c, u32 id)
+{
+	struct client_channel *ch = known(c, id);
+
+	return c->state == CL_UP && !c->paused && ch && !ch->rescinded ? ch : NULL;
+}
+
+static struct client_gpadl **gpadl_bucket(struct vmbus_client *c, u32 id)
+{
+	return &c->gpadl[(id ^ id >> 6) % GPADL_BUCKETS];
+}
+
+/* channel < 0: any */
+static struct client_gpadl *find_gpadl(struct vmbus_client *c, int channel, u32 id, int state)
+{
+	struct client_gpadl *g = *gpadl_bucket(c, id);
+
+	while (g && (g->id != id || (channel >= 0 && g->channel != channel) ||
+		     (state >= 0 && g->state != state)))
+		g = g->next;
+	return g;
+}
+
+static void drop_gpadl(struct vmbus_client *c, struct client_gpadl *g)
+{
+	struct client_gpadl **at = gpadl_bucket(c, g->id);
+
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	c->gpadls--;
+	free(g);
+}
+
+/* channel < 0: of all */
+static void drop_gpadls(struct vmbus_client *c, int channel)
+{
+	for (unsigned i = 0; i < GPADL_BUCKETS; i++) {
+		struct client_gpadl *g = c->gpadl[i], *next;
+
+		for (; g; g = next) {
+			next = g->next;
+			if (channel < 0 || g->channel == channel)
+				drop_gpadl(c, g);
+		}
+	}
+}
+
+static void forget_all(struct vmbus_client *c)
+{
+	drop_gpadls(c, -1);
+	memset(c->channel, 0, sizeof(c->channel));
+	c->channels = 0;
+	c->version = c->features = 0;
+	c->offers_requested = c->pausing = c->paused = c->conn_modifying = false;
+}
+
+/* --- requests */
+
+static int contact(struct vmbus_client *c, u32 version)
+{
+	struct vmbus_msg_contact msg = {
+		.hdr = {VMBUS_MSG_INITIATE_CONTACT, 0},
+		.version = version,
+		.target_vp = c->cfg.target_vp,
+		.target_sint = version >= VMBUS_V5_0 ? VMBUS_SINT : 0,
+		.target_vtl = version >= VMBUS_V5_1 ? c->cfg.target_vtl : 0,
+		.monitor_p2c = c->cfg.monitor_p2c,
+		.monitor_c2p = c->cfg.monitor_c2p,
+	};
+	size_t len = VMBUS_CONTACT_V1_SIZE;
+	int ret;
+
+	if (version >= VMBUS_V6_0) {
+		msg.features = c->cfg.features;
+		msg.client_id = c->cfg.client_id;
+		if (msg.features & VMBUS_F_CLIENT_ID)
+			len = sizeof(msg);
+	}
+	c->state = CL_CONTACT;
+	c->version = version;
+	/* before 5.0 there is one port for all */
+	if (version < VMBUS_V5_0)
+		c->connection = VMBUS_CONN_LEGACY;
+	ret = c->out.len ? -EAGAIN : post(c, c->connection, &msg, len);
+	if (ret == -ENXIO && c->cfg.fallback && c->connection != c->cfg.fallback &&
+	    version >= VMBUS_V5_0) {
+		c->connection = c->cfg.fallback;
+		ret = post(c, c->connection, &msg, len);
+	}
+	if (ret == -EAGAIN)
+		ret = vmbus_outbox_put(&c->out, c->connection, 0, 0, &msg, len) ? 0 : -ENOBUFS;
+	return ret;
+}
+
+/* The newest version below `below` that the host may take. */
+static bool try_next(struct vmbus_client *c, u32 below)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(versions); i++) {
+		if (versions[i] >= below || versions[i] > c->cfg.max_version ||
+		    versions[i] < c->cfg.min_version)
+			continue;
+		if (!contact(c, versions[i]))
+			return true;
+	}
+	c->state = CL_IDLE;
+	c->version = 0;
+	return false;
+}
+
+int vmbus_client_connect(struct vmbus_client *c)
+{
+	if (c->state != CL_IDLE)
+		return -EINVAL;
+	c->connection = c->cfg.connection;
+	c->mistakes = 0;
+	return try_next(c, UINT32_MAX) ? 0 : -ENXIO;
+}
+
+int vmbus_client_request_offers(struct vmbus_client *c)
+{
+	if (c->state != CL_UP || c->paused || c->offers_requested)
+		return -EINVAL;
+	c->offers_requested = true;
+	return send_plain(c, VMBUS_MSG_REQUEST_OFFERS);
+}
+
+int vmbus_client_open(struct vmbus_client *c, u16 channel, const struct vmbus_open *open)
+{
+	bool v2 = c->features & (VMBUS_F_SIGNAL_PARAMS | VMBUS_F_REDIRECT);
+	struct client_channel *ch = usable(c, channel);
+	struct vmbus_msg_open msg = {
+		.hdr = {VMBUS_MSG_OPEN, 0},
+		.channel = channel,
+		.open_id = open->open_id,
+		.gpadl = open->gpadl,
+		.target_vp = open->target_vp,
+		.downstream = open->downstream,
+	};
+
+	if (!ch || ch->state != CC_CLOSED || !find_gpadl(c, channel, open->gpadl, CG_CREATED))
+		return -EINVAL;
+	if (open->redirect && !(c->features & VMBUS_F_REDIRECT))
+		return -EOPNOTSUPP;
+	memcpy(msg.user, open->user, sizeof(msg.user));
+	if (v2) {
+		msg.connection = open->connection;
+		msg.event_flag = open->event_flag;
+		msg.flags = open->redirect ? VMBUS_OPEN_REDIRECT : 0;
+	}
+	ch->state = CC_OPENING;
+	ch->open_id = open->open_id;
+	return send(c, &msg, v2 ? sizeof(msg) : VMBUS_OPEN_V1_SIZE);
+}
+
+int vmbus_client_close(struct vmbus_client *c, u16 channel)
+{
+	struct client_channel *ch = known(c, channel);
+
+	if (c->state != CL_UP || c->paused || !ch || ch->state != CC_OPEN)
+		return -EINVAL;
+	ch->state = CC_CLOSED;
+	ch->modifying = false;
+	return send_channel(c, VMBUS_MSG_CLOSE, channel);
+}
+
+int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 ranges, const u64 *data,
+		       u16 words)
+{
+	struct {
+		struct vmbus_msg_gpadl_header head;
+		u64 data[VMBUS_GPADL_HEADER_DATA];
+	} VMBUS_PACKED first = {
+		{{VMBUS_MSG_GPADL_HEADER, 0}, channel, gpadl, (u16)(words * 8u), ranges},
+	};
+	struct {
+		struct vmbus_msg_gpadl_body body;
+		u64 data[VMBUS_GPADL_BODY_DATA];
+	} VMBUS_PACKED more = {{{VMBUS_MSG_GPADL_BODY, 0}, 0, gpadl}};
+	u16 done = MIN(words, VMBUS_GPADL_HEADER_DATA);
+	struct client_gpadl *g;
+	int ret;
+
+	if (!usable(c, channel) || !words || words > 0xffff / 8 ||
+	    find_gpadl(c, channel, gpadl, -1) || find_gpadl(c, -1, gpadl, CG_CREATING))
+		return -EINVAL;
+	if (c->gpadls >= MAX_GPADLS ||
+	    c->out.len + words / VMBUS_GPADL_BODY_DATA + 2u > VMBUS_OUTBOX_LIMIT / 2)
+		return -ENOBUFS;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return -ENOBUFS;
+	g->id = gpadl;
+	g->channel = channel;
+	g->next = *gpadl_bucket(c, gpadl);
+	*gpadl_bucket(c, gpadl) = g;
+	c->gpadls++;
+	memcpy(first.data, data, done * sizeof(u64));
+	ret = send(c, &first, sizeof(first.head) + done * sizeof(u64));
+	while (!ret && done < words) {
+		u16 n = MIN((u16)(words - done), VMBUS_GPADL_BODY_DATA);
+
+		memcpy(more.data, data + done, n * sizeof(u64));
+		ret = send(c, &more, sizeof(more.body) + n * sizeof(u64));
+		more.body.number++;
+		done += n;
+	}
+	return ret;
+}
+
+int vmbus_client_gpadl_teardown(struct vmbus_client *c, u16 channel, u32 gpadl)
+{
+	struct vmbus_msg_gpadl_teardown msg = {{VMBUS_MSG_GPADL_TEARDOWN, 0}, channel, gpadl};
+	struct client_gpadl *g = find_gpadl(c, channel, gpadl, CG_CREATED);
+
+	if (c->state != CL_UP || c->paused || !g)
+		return -EINVAL;
+	g->state = CG_TEARDOWN;
+	return send(c, &msg, sizeof(msg));
+}
+
+int vmbus_client_release(struct vmbus_client *c, u16 channel)
+{
+	struct client_channel *ch = known(c, channel);
+
+	if (c->state != CL_UP || c->paused || !ch || ch->state == CC_OPENING)
+		return -EINVAL;
+	if (ch->state == CC_OPEN)
+		vmbus_client_close(c, channel);
+	*ch = (struct client_channel){0};
+	c->channels--;
+	drop_gpadls(c, channel);
+	return send_channel(c, VMBUS_MSG_RELID_RELEASED, channel);
+}
+
+int vmbus_client_modify(struct vmbus_client *c, u16 channel, u32 vp)
+{
+	struct vmbus_msg_modify msg = {{VMBUS_MSG_MODIFY, 0}, channel, vp};
+	struct client_channel *ch = usable(c, channel);
+
+	if (c->version < VMBUS_V4_1)
+		return -EOPNOTSUPP;
+	if (!ch || ch->state != CC_OPEN || ch->modifying)
+		return -EINVAL;
+	ch->modifying = c->version >= VMBUS_V5_3; /* before, there is no answer */
+	return send(c, &msg, sizeof(msg));
+}
+
+int vmbus_client_tl_connect(struct vmbus_client *c, const struct guid *endpoint,
+			    const struct guid *service, const struct guid *silo)
+{
+	struct vmbus_msg_tl_connect msg = {{VMBUS_MSG_TL_CONNECT, 0}, *endpoint, *service, {0}};
+
+	if (c->state != CL_UP || c->paused)
+		return -EINVAL;
+	if (silo)
+		msg.silo = *silo;
+	return send(c, &msg, c->version >= VMBUS_V5_2 ? sizeof(msg) : VMBUS_TL_CONNECT_V1_SIZE);
+}
+
+int vmbus_client_modify_conn(struct vmbus_client *c, u64 monitor_p2c, u64 monitor_c2p)
+{
+	struct vmbus_msg_modify_conn msg = {{VMBUS_MSG_MODIFY_CONN, 0}, monitor_p2c, monitor_c2p};
+
+	if (c->state != CL_UP || c->paused || c->conn_modifying)
+		return -EINVAL;
+	if (!(c->features & VMBUS_F_MODIFY_CONN))
+		return -EOPNOTSUPP;
+	c->conn_modifying = true;
+	return send(c, &msg, sizeof(msg));
+}
+
+int vmbus_client_unload(struct vmbus_client *c)
+{
+	if (c->state != CL_UP)
+		return -EINVAL;
+	c->state = CL_UNLOADING;
+	return send_plain(c, VMBUS_MSG_UNLOAD);
+}
+
+int vmbus_client_pause(struct vmbus_client *c)
+{
+	if (c->state != CL_UP || c->paused)
+		return -EINVAL;
+	if (!(c->features & VMBUS_F_PAUSE))
+		return -EOPNOTSUPP;
+	c->pausing = c->paused = true;
+	return send_plain(c, VMBUS_MSG_PAUSE);
+}
+
+int vmbus_client_resume(struct vmbus_client *c)
+{
+	if (c->state != CL_UP || !c->paused)
+		return -EINVAL;
+	c->pausing = c->paused = false;
+	return send_plain(c, VMBUS_MSG_RESUME);
+}
+
+/* --- messages of the host */
+
+#define CALL(c, op, ...)                                       \
+	do {                                                   \
+		if ((c)->ops->op)                              \
+			(c)->ops->op((c)->ctx, ##__VA_ARGS__); \
+	} while (0)
+
+static void on_version(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_version msg = {0};
+	u32 want = c->version;
+
+	if (c->state != CL_CONTACT) {
+		mistake(c, "version response, and nothing asked");
+		return;
+	}
+	memcpy(&msg, data, MIN(len, sizeof(msg)));
+	if (!msg.supported || msg.state != VMBUS_CONN_STATE_OK ||
+	    (want >= VMBUS_V6_0 && len < VMBUS_VERSION_V2_SIZE)) {
+		if (!try_next(c, want))
+			CALL(c, connected, 0, 0);
+		return;
+	}
+	c->state = CL_UP;
+	c->features = want >= VMBUS_V6_0 ? msg.features & c->cfg.features : 0;
+	if (want >= VMBUS_V5_0)
+		c->connection = msg.connection;
+	CALL(c, connected, c->version, c->features);
+}
+
+static void on_offer(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_offer msg;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	if (!c->offers_requested || !msg.channel || msg.channel >= VMBUS_MAX_CHANNELS ||
+	    known(c, msg.channel)) {
+		mistake(c, "offer of channel %u", msg.channel);
+		return;
+	}
+	c->channel[msg.channel] = (struct client_channel){.state = CC_CLOSED};
+	c->channels++;
+	CALL(c, offer, &msg);
+}
+
+static void on_rescind(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_channel msg;
+	struct client_channel *ch;
+	bool opening;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	ch = known(c, msg.channel);
+	if (!ch || ch->rescinded) {
+		mistake(c, "rescind of channel %u", msg.channel);
+		return;
+	}
+	opening = ch->state == CC_OPENING;
+	ch->rescinded = true;
+	/* no answer will come to what was asked: the rescind is the answer */
+	if (opening) {
+		ch->state = CC_CLOSED;
+		CALL(c, opened, (u16)msg.channel, VMBUS_STATUS_FAILED);
+	}
+	CALL(c, rescinded, (u16)msg.channel);
+}
+
+static void on_all_offers(struct vmbus_client *c, const void *data, size_t len)
+{
+	(void)data;
+	(void)len;
+	if (!c->offers_requested)
+		mistake(c, "end of offers that were not asked for");
+	else
+		CALL(c, offers_delivered);
+}
+
+static void on_open_result(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_open_result msg;
+	struct client_channel *ch;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	ch = known(c, msg.channel);
+	if (!ch || ch->state != CC_OPENING || msg.open_id != ch->open_id) {
+		mistake(c, "open result of channel %u", msg.channel);
+		return;
+	}
+	ch->state = msg.status ? CC_CLOSED : CC_OPEN;
+	CALL(c, opened, (u16)msg.channel, msg.status);
+}
+
+static void on_gpadl_created(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_gpadl_created msg;
+	struct client_gpadl *g;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	g = msg.channel < VMBUS_MAX_CHANNELS
+		    ? find_gpadl(c, (int)msg.channel, msg.gpadl, CG_CREATING)
+		    : NULL;
+	if (!g) {
+		mistake(c, "GPADL %#x of channel %u created", msg.gpadl, msg.channel);
+		return;
+	}
+	if (msg.status)
+		drop_gpadl(c, g);
+	else
+		g->state = CG_CREATED;
+	CALL(c, gpadl_created, (u16)msg.channel, msg.gpadl, msg.status);
+}
+
+static void on_gpadl_torndown(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_gpadl_torndown msg;
+	struct client_gpadl *g;
+	u16 channel;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	g = find_gpadl(c, -1, msg.gpadl, CG_TEARDOWN);
+	if (!g) {
+		mistake(c, "GPADL %#x torn down", msg.gpadl);
+		return;
+	}
+	channel = g->channel;
+	drop_gpadl(c, g);
+	CALL(c, gpadl_torndown, channel, msg.gpadl);
+}
+
+static void on_modify_response(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_modify_response msg;
+	struct client_channel *ch;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	ch = known(c, msg.channel);
+	if (!ch || !ch->modifying) {
+		mistake(c, "modify response for channel %u", msg.channel);
+		return;
+	}
+	ch->modifying = false;
+	CALL(c, modified, (u16)msg.channel, msg.status);
+}
+
+static void on_tl_result(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_tl_result msg;
+	struct guid endpoint, service;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	endpoint = msg.endpoint;
+	service = msg.service;
+	CALL(c, tl_result, &endpoint, &service, msg.status);
+}
+
+static void on_conn_modified(struct vmbus_client *c, const void *data, size_t len)
+{
+	struct vmbus_msg_modify_conn_response msg;
+
+	(void)len;
+	memcpy(&msg, data, sizeof(msg));
+	if (!c->conn_modifying) {
+		mistake(c, "connection modified, and nothing asked");
+		return;
+	}
+	c->conn_modifying = false;
+	CALL(c, conn_modified, msg.state);
+}
+
+static void on_unload_complete(struct vmbus_client *c, const void *data, size_t len)
+{
+	(void)data;
+	(void)len;
+	if (c->state != CL_UNLOADING) {
+		mistake(c, "unload complete, and nothing asked");
+		return;
+	}
+	forget_all(c);
+	c->state = CL_IDLE;
+	CALL(c, unloaded);
+}
+
+static void on_pause_response(struct vmbus_client *c, const void *data, size_t len)
+{
+	(void)data;
+	(void)len;
+	if (!c->pausing) {
+		mistake(c, "pause response, and nothing asked");
+		return;
+	}
+	c->pausing = false;
+	CALL(c, paused);
+}
+
+static const struct handler {
+	u16 min_len;
+	bool any_state;
+	void (*fn)(struct vmbus_client *c, const void *data, size_t len);
+} handlers[VMBUS_MSG_COUNT] = {
+	[VMBUS_MSG_OFFER] = {196, false, on_offer},
+	[VMBUS_MSG_RESCIND] = {12, false, on_rescind},
+	[VMBUS_MSG_ALL_OFFERS_DELIVERED] = {8, false, on_all_offers},
+	[VMBUS_MSG_OPEN_RESULT] = {20, false, on_open_result},
+	[VMBUS_MSG_GPADL_CREATED] = {20, false, on_gpadl_created},
+	[VMBUS_MSG_GPADL_TORNDOWN] = {12, false, on_gpadl_torndown},
+	[VMBUS_MSG_VERSION_RESPONSE] = {16, true, on_version},
+	[VMBUS_MSG_UNLOAD_COMPLETE] = {8, true, on_unload_complete},
+	[VMBUS_MSG_TL_CONNECT_RESULT] = {44, false, on_tl_result},
+	[VMBUS_MSG_MODIFY_RESPONSE] = {16, false, on_modify_response},
+	[VMBUS_MSG_MODIFY_CONN_RESPONSE] = {9, false, on_conn_modified},
+	[VMBUS_MSG_PAUSE_RESPONSE] = {8, false, on_pause_response},
+};
+
+void vmbus_client_message(struct vmbus_client *c, const void *msg, size_t len)
+{
+	const struct handler *h = NULL;
+	struct vmbus_msg_header hdr;
+
+	if (len < sizeof(hdr) || len > VMBUS_MESSAGE_MAX) {
+		mistake(c, "message of %zu bytes", len);
+		return;
+	}
+	memcpy(&hdr, msg, sizeof(hdr));
+	if (hdr.type < VMBUS_MSG_COUNT)
+		h = &handlers[hdr.type];
+	if (!h || !h->fn || len < h->min_len) {
+		mistake(c, "message of type %u, %zu bytes", hdr.type, len);
+		return;
+	}
+	/* what was under way when the connection ended */
+	if (!h->any_state && c->state != CL_UP) {
+		c->dropped++;
+		return;
+	}
+	c->messages_in++;
+	h->fn(c, msg, len);
+}
+
+struct vmbus_client *vmbus_client_new(const struct vmbus_client_config *config,
+				      const struct vmbus_client_ops *ops, void *ctx)
+{
+	struct vmbus_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->cfg = *config;
+	c->ops = ops;
+	c->ctx = ctx;
+	if (!c->cfg.name)
+		c->cfg.name = "VMBus client";
+	if (!c->cfg.min_version)
+		c->cfg.min_version = VMBUS_V4_0;
+	if (!c->cfg.max_version)
+		c->cfg.max_version = VMBUS_V6_0;
+	return c;
+}
+
+void vmbus_client_free(struct vmbus_client *c)
+{
+	if (!c)
+		return;
+	drop_gpadls(c, -1);
+	vmbus_outbox_free(&c->out);
+	free(c);
+}
+
+void vmbus_client_describe(const struct vmbus_client *c, struct vmbus_client_info *info)
+{
+	*info = (struct vmbus_client_info){
+		.state = client_state_name[c->state],
+		.version = c->state == CL_UP ? c->version : 0,
+		.features = c->features,
+		.connection = c->connection,
+		.channels = c->channels,
+		.gpadls = c->gpadls,
+		.queued = c->out.len,
+		.messages_in = c->messages_in,
+		.messages_out = c->messages_out,
+		.dropped = c->dropped,
+		.lost = c->lost,
+	};
+}
