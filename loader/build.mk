@@ -1,7 +1,7 @@
 # Boot shim: freestanding, position independent. The checking and planning modules also compile
 # natively for unit tests and fuzzing (with the system's libfdt).
 loader_LIB := loader/boot_params.c loader/cmdline.c loader/format.c loader/host_dt.c loader/image.c \
-	loader/isolation.c loader/linux_dt.c loader/log_buffer.c loader/memory_plan.c
+	loader/isolation.c loader/linux_dt.c loader/log_buffer.c loader/memory_plan.c loader/page_tables.c
 
 # libfdt for the shim, from the device-tree-compiler source package
 LIBFDT_SRC ?= $(CACHE)/src/dtc/libfdt

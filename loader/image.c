@@ -61,6 +61,22 @@ static int check_memory(struct shim_image *image, const struct shim_params *p, u
 	return 0;
 }
 
+/* Takes a region's pages away from `gap`, of which the part around `address` stays. */
+static int exclude(struct addr_range *gap, u64 address, struct addr_range region)
+{
+	u64 end = ALIGN_UP(region.end, PAGE_SIZE);
+
+	if (region.start == region.end)
+		return 0;
+	if (region.start > address)
+		gap->end = MIN(gap->end, region.start);
+	else if (end <= address)
+		gap->start = MAX(gap->start, end);
+	else
+		return -1;
+	return 0;
+}
+
 int shim_image_check(struct shim_image *image, const struct shim_params *p, struct addr_range shim,
 		     u64 params_at, struct shim_error *err)
 {
@@ -100,9 +116,9 @@ int shim_image_check(struct shim_image *image, const struct shim_params *p, stru
 	if (image->kernel_entry < image->used.start || image->kernel_entry >= image->used.end)
 		return shim_fail(err, "shim parameters: kernel entry %llx is outside the image",
 				 (unsigned long long)image->kernel_entry);
+	image->kernel = image->used;
 	for (size_t i = 0; i < ARRAY_SIZE(regions); i++)
-		if (range_overlaps(*regions[i].range, (struct addr_range){image->kernel_entry,
-									  image->kernel_entry + 1}))
+		if (exclude(&image->kernel, image->kernel_entry, *regions[i].range))
 			return shim_fail(err, "shim parameters: kernel entry %llx is in the %s",
 					 (unsigned long long)image->kernel_entry, regions[i].name);
 	image->initrd_crc = p->initrd_crc;

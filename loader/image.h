@@ -13,6 +13,7 @@ struct shim_image {
 	u32 initrd_crc;
 	struct addr_range memory; /* VTL2 memory that the image asks for */
 	struct addr_range used;	  /* what the image occupies, from the start of memory */
+	struct addr_range kernel; /* around its entry, up to the next region on both sides */
 	struct addr_range shim;
 	struct addr_range params;
 	struct addr_range cmdline;

@@ -96,7 +96,33 @@ static void kernel_entry(void **state)
 	REJECTS(p.kernel_entry = p.used_start - 1, "outside the image");
 	REJECTS(p.kernel_entry = 0x40, "in the shim");
 	REJECTS(p.kernel_entry = p.initrd, "in the initrd");
+	/* The rest of its last page is not free either. */
+	REJECTS(p.kernel_entry = p.initrd + FIX_INITRD_SIZE, "in the initrd");
 	REJECTS(p.kernel_entry = p.parameter_region + 0x28000, "in the parameter region");
+}
+
+/* The pages around the entry that belong to nothing else */
+static void kernel_range(void **state)
+{
+	struct shim_params p = fix_params();
+	struct shim_image image;
+
+	(void)state;
+	assert_int_equal(fix_image(&image, &p, &err), 0);
+	assert_int_equal(image.kernel.start, FIX_KERNEL);
+	assert_int_equal(image.kernel.end, FIX_SHIM);
+	/* Behind the initrd, which ends inside a page, up to the parameter page */
+	p.kernel_entry = (s64)FIX_PARAMS - 1 - (s64)FIX_SHIM;
+	assert_int_equal(fix_image(&image, &p, &err), 0);
+	assert_int_equal(image.kernel.start, FIX_INITRD + 2 * PAGE_SIZE);
+	assert_int_equal(image.kernel.end, FIX_PARAMS);
+	/* Behind all: to the end of the image; regions that are absent do not count. */
+	p.heap_size = 0;
+	p.heap = p.used_end - 0x1000;
+	p.kernel_entry = p.used_end - 1;
+	assert_int_equal(fix_image(&image, &p, &err), 0);
+	assert_int_equal(image.kernel.start, FIX_HEAP);
+	assert_int_equal(image.kernel.end, FIX_USED_END);
 }
 
 static void valid(void **state)
@@ -210,9 +236,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(isolation_types), cmocka_unit_test(memory_and_used_range),
 		cmocka_unit_test(regions),	   cmocka_unit_test(overlaps),
-		cmocka_unit_test(kernel_entry),	   cmocka_unit_test(valid),
-		cmocka_unit_test(imported),	   cmocka_unit_test(log_buffer),
-		cmocka_unit_test(formats),
+		cmocka_unit_test(kernel_entry),	   cmocka_unit_test(kernel_range),
+		cmocka_unit_test(valid),	   cmocka_unit_test(imported),
+		cmocka_unit_test(log_buffer),	   cmocka_unit_test(formats),
 	};
 
 	return cmocka_run_group_tests_name("shim_image", tests, NULL, NULL);
