@@ -7,9 +7,10 @@ loader_LIB := loader/boot_params.c loader/cmdline.c loader/format.c loader/host_
 LIBFDT_SRC ?= $(CACHE)/src/dtc/libfdt
 
 SHIM := $(B)/vtl2/shim.elf
-SHIM_SRCS := $(loader_LIB) common/crc32.c loader/hypercall.c loader/isolation_none.c \
-	loader/isolation_snp.c loader/isolation_tdx.c loader/isolation_vbs.c loader/kernel.c \
-	loader/libc.c loader/log.c loader/main.c loader/panic.c loader/serial.c
+SHIM_SRCS := $(loader_LIB) common/crc32.c loader/exceptions.c loader/hypercall.c \
+	loader/isolation_none.c loader/isolation_snp.c loader/isolation_tdx.c loader/isolation_vbs.c \
+	loader/kernel.c loader/libc.c loader/log.c loader/main.c loader/paging.c loader/panic.c \
+	loader/serial.c
 SHIM_OBJS := $(B)/shim/loader/entry.o $(SHIM_SRCS:%.c=$(B)/shim/%.o) \
 	$(patsubst %,$(B)/shim/libfdt/%.o,fdt fdt_ro fdt_sw fdt_check)
 

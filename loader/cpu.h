@@ -52,6 +52,24 @@ static inline u64 read_cr2(void)
 	return value;
 }
 
+static inline u64 read_cr0(void)
+{
+	u64 value;
+
+	__asm__ volatile("mov %%cr0, %0" : "=r"(value));
+	return value;
+}
+
+static inline void write_cr0(u64 value)
+{
+	__asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+
+static inline void write_cr3(u64 value)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
+
 struct __attribute__((packed)) cpu_table {
 	u16 limit;
 	u64 base;
@@ -62,6 +80,19 @@ static inline void load_idt(const void *table, u16 size)
 	struct cpu_table t = {(u16)(size - 1), (u64)(uintptr_t)table};
 
 	__asm__ volatile("lidt %0" : : "m"(t) : "memory");
+}
+
+/* Segment registers keep what they hold: the new table must have the same at their selectors. */
+static inline void load_gdt(const void *table, u16 size)
+{
+	struct cpu_table t = {(u16)(size - 1), (u64)(uintptr_t)table};
+
+	__asm__ volatile("lgdt %0" : : "m"(t) : "memory");
+}
+
+static inline void load_task(u16 selector)
+{
+	__asm__ volatile("ltr %0" : : "r"(selector) : "memory");
 }
 
 /* Ends the virtual machine: an interrupt without any table is a triple fault. */

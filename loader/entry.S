@@ -3,7 +3,6 @@
  * RSI = signed offset of the shim parameters from the shim's base.
  */
 #define STACK_SIZE	0x8000
-#define STACK_COOKIE	0x30405060
 #define CR4_SSE		0x600		/* OSFXSR | OSXMMEXCPT */
 #define R_X86_64_RELATIVE 8
 
@@ -23,7 +22,6 @@ _start:
 	rep stosq
 
 	lea	stack_top(%rip), %rsp
-	movl	$STACK_COOKIE, stack_bottom(%rip)
 	mov	%cr4, %rax
 	or	$CR4_SSE, %rax
 	mov	%rax, %cr4
@@ -69,10 +67,8 @@ exception_common:
 	call	exception_panic
 	ud2
 
-	.section .bss.stack, "aw", @nobits
+	.section .stack, "aw", @nobits
 	.balign	16
-	.globl	stack_bottom
-stack_bottom:
 	.skip	STACK_SIZE
 stack_top:
 

@@ -14,9 +14,10 @@
 #define VENDOR_EDX	   0x76482074u /* "t Hv" */
 #define CPUID_1_HYPERVISOR BIT(31)
 
-#define NOINIT __attribute__((section(".noinit"), aligned(PAGE_SIZE)))
+#define NOINIT	  __attribute__((section(".noinit"), aligned(PAGE_SIZE)))
+#define CODE_PAGE __attribute__((section(".hypercall_page"), aligned(PAGE_SIZE)))
 
-static NOINIT u8 code_page[PAGE_SIZE];
+static CODE_PAGE u8 code_page[PAGE_SIZE];
 static NOINIT u8 input[PAGE_SIZE];
 static NOINIT u8 output[PAGE_SIZE];
 

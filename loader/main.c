@@ -5,6 +5,7 @@
 #include "common/crc32.h"
 #include "loader/boot_params.h"
 #include "loader/cmdline.h"
+#include "loader/exceptions.h"
 #include "loader/host_dt.h"
 #include "loader/hypercall.h"
 #include "loader/image.h"
@@ -13,6 +14,7 @@
 #include "loader/log.h"
 #include "loader/log_buffer.h"
 #include "loader/memory_plan.h"
+#include "loader/paging.h"
 #include "loader/panic.h"
 
 /* Large and always written before read: the entry code does not clear it. */
@@ -35,11 +37,8 @@ static NOINIT char kernel_cmdline[CMDLINE_SIZE];
 static NOINIT_PAGES struct dtb_buffer dtb;
 static NOINIT_PAGES u8 zero_page[PAGE_SIZE];
 
-/* From shim.lds and entry.S */
-#define HIDDEN __attribute__((visibility("hidden")))
-extern HIDDEN const char __image_start[], __image_end[];
-extern HIDDEN const u32 stack_bottom;
-#define STACK_COOKIE 0x30405060u
+/* From shim.lds */
+extern __attribute__((visibility("hidden"))) const char __image_start[], __image_end[];
 
 _Noreturn void shim_main(u64 params_at);
 
@@ -166,6 +165,7 @@ void shim_main(u64 params_at)
 	early_panic_channels(at(params_at));
 	read_image(params_at);
 	isolation = find_isolation(&ops);
+	check(paging_enter(&image, &error));
 	start_time = hv_reference_time();
 	check(hv_enable(&error));
 
@@ -191,8 +191,6 @@ void shim_main(u64 params_at)
 	check_initrd();
 	build_cmdline(isolation, &measured);
 	build_device_tree(isolation, start_time);
-	if (stack_bottom != STACK_COOKIE)
-		shim_panic("stack overflow");
 	shim_log("shim: kernel entry %llx after %llu us", (unsigned long long)kernel_entry,
 		 (unsigned long long)(hv_reference_time() - start_time) / 10);
 	hv_disable();

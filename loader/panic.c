@@ -1,4 +1,4 @@
-/* Panic and processor exceptions. */
+/* End of the shim with a reason. */
 #include "loader/panic.h"
 
 #include "common/abi/hv.h"
@@ -51,50 +51,4 @@ void shim_panic(const char *fmt, ...)
 	if (crash_msrs)
 		report(length);
 	cpu_reset();
-}
-
-/* ---- exceptions */
-
-#define EXCEPTIONS     32
-#define STUB_SIZE      16
-#define GATE_INTERRUPT 0x8e00u
-
-struct gate {
-	u16 offset0, selector, flags, offset1;
-	u32 offset2, reserved;
-};
-
-/* As the stubs in entry.S leave the stack */
-struct exception_frame {
-	u64 vector, error;
-	u64 rip, cs, rflags, rsp, ss;
-};
-
-extern __attribute__((visibility("hidden"))) const char exception_stubs[];
-_Noreturn void exception_panic(const struct exception_frame *frame);
-
-void exception_panic(const struct exception_frame *frame)
-{
-	shim_panic("processor exception %llu, error code %llx, at %llx, CR2 %llx, RSP %llx",
-		   (unsigned long long)frame->vector, (unsigned long long)frame->error,
-		   (unsigned long long)frame->rip, (unsigned long long)read_cr2(),
-		   (unsigned long long)frame->rsp);
-}
-
-void exceptions_init(void)
-{
-	static struct gate table[EXCEPTIONS];
-	u16 cs;
-
-	__asm__("mov %%cs, %0" : "=r"(cs));
-	for (u32 i = 0; i < EXCEPTIONS; i++) {
-		u64 stub = (u64)(uintptr_t)(exception_stubs + i * STUB_SIZE);
-
-		table[i] = (struct gate){.offset0 = (u16)stub,
-					 .selector = cs,
-					 .flags = GATE_INTERRUPT,
-					 .offset1 = (u16)(stub >> 16),
-					 .offset2 = (u32)(stub >> 32)};
-	}
-	load_idt(table, sizeof(table));
 }

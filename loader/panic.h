@@ -10,7 +10,4 @@ void panic_allow(bool crash_msrs, bool port_io);
 /* Logs the reason, reports it by the crash MSRs, resets the processor. */
 _Noreturn __attribute__((format(printf, 1, 2))) void shim_panic(const char *fmt, ...);
 
-/* Makes processor exceptions end in shim_panic. */
-void exceptions_init(void);
-
 #endif
