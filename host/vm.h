@@ -60,8 +60,7 @@ struct vtl_vp {
 };
 
 enum vp_request {
-	VP_REQUEST_START = 1 << 0,  /* load start_context[] into a VTL */
-	VP_REQUEST_RESCAN = 1 << 1, /* queued messages may fit now */
+	VP_REQUEST_START = 1 << 0, /* load start_context[] into a VTL */
 };
 
 struct string_io {

@@ -717,10 +717,6 @@ static void handle_requests(struct vp *vp)
 			}
 		}
 	}
-	if (requests & VP_REQUEST_RESCAN) {
-		synic_rescan(vp, VTL2);
-		synic_rescan(vp, VTL0);
-	}
 }
 
 static void run_once(struct vp *vp)
