@@ -192,6 +192,20 @@ static u16 enable_vp_vtl(struct call *c)
 	return HV_STATUS_SUCCESS;
 }
 
+/*
+ * Does VTL0 of another VP wait to be started? KVM tells only while the vCPU does not run: the
+ * caller holds vm->lock and has posted a request, which the kicked VP thread then waits to read.
+ */
+static bool waits_for_start(struct vp *vp)
+{
+	struct kvm_mp_state mp;
+
+	vp_kick(vp);
+	return !ioctl(vp->vtl[VTL0].fd, KVM_GET_MP_STATE, &mp) &&
+	       (mp.mp_state == KVM_MP_STATE_UNINITIALIZED ||
+		mp.mp_state == KVM_MP_STATE_INIT_RECEIVED);
+}
+
 static u16 start_vp(struct call *c)
 {
 	struct vm *vm = c->vp->vm;
@@ -218,9 +232,13 @@ static u16 start_vp(struct call *c)
 	} else {
 		target->start_context[vtl] = in.context;
 		target->start_pending[vtl] = true;
-		if (vtl == VTL2)
-			target->started = true;
 		atomic_fetch_or(&target->requests, VP_REQUEST_START);
+		if (vtl == VTL2) {
+			target->started = true;
+		} else if (!waits_for_start(target)) {
+			target->start_pending[VTL0] = false;
+			status = HV_STATUS_INVALID_VP_STATE;
+		}
 	}
 	pthread_mutex_unlock(&vm->lock);
 	if (!status)

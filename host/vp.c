@@ -705,12 +705,15 @@ static void handle_requests(struct vp *vp)
 
 			pthread_mutex_lock(&vm->lock);
 			pending = vp->start_pending[vtl];
-			vp->start_pending[vtl] = false;
 			context = vp->start_context[vtl];
 			pthread_mutex_unlock(&vm->lock);
 			if (!pending)
 				continue;
 			regs_load_context(vp, vtl, &context);
+			/* Only now: no second start may come between. */
+			pthread_mutex_lock(&vm->lock);
+			vp->start_pending[vtl] = false;
+			pthread_mutex_unlock(&vm->lock);
 			if (vtl == VTL2) {
 				atomic_store(&vp->active, VTL2);
 				vp->vtl2_up = true;

@@ -454,6 +454,34 @@ static void processors(void **state)
 	assert_int_equal(vp_call(VTL2, start, 1, 2), HV_STATUS_INVALID_VP_STATE);
 }
 
+/* VTL0 of a processor starts once: not while it runs, not while a start is on its way. */
+static void guest_processor_starts_once(void **state)
+{
+	const u16 start = HV_CALL_START_VP;
+	u32 *activity = &fake.mp_state[2 * 1 + VTL0];
+
+	(void)state;
+	assert_int_equal(vp_call(VTL2, HV_CALL_ENABLE_VP_VTL, 1, 2), HV_STATUS_SUCCESS);
+	for (*activity = 0; *activity < 16; ++*activity) {
+		bool waits = *activity == KVM_MP_STATE_UNINITIALIZED ||
+			     *activity == KVM_MP_STATE_INIT_RECEIVED;
+
+		for (enum vtl caller = VTL0; caller < VTLS; caller++) {
+			assert_int_equal(vp_call(caller, start, 1, 0),
+					 waits ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_VP_STATE);
+			assert_int_equal(f->vp[1].start_pending[VTL0], waits);
+			assert_int_equal(vp_call(caller, start, 1, 0), HV_STATUS_INVALID_VP_STATE);
+			assert_int_equal(f->vp[1].start_pending[VTL0], waits);
+			f->vp[1].start_pending[VTL0] = false;
+		}
+	}
+	/* KVM does not say */
+	*activity = KVM_MP_STATE_UNINITIALIZED;
+	fake.refuse = true;
+	assert_int_equal(vp_call(VTL0, start, 1, 0), HV_STATUS_INVALID_VP_STATE);
+	assert_false(f->vp[1].start_pending[VTL0]);
+}
+
 static void ipis(void **state)
 {
 	struct {
@@ -727,6 +755,7 @@ int main(void)
 		T(registers_from_vtl2),
 		T(protection),
 		T(processors),
+		T(guest_processor_starts_once),
 		T(ipis),
 		T(intercepts),
 		T(interrupts),
