@@ -1,18 +1,11 @@
 /* Host link: hostile messages of VTL2, credit, power texts, the mark, counters, input. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "host/hostlink.h"
 #include "host/msr.h"
-#include "tests/unit/host_fixture.h"
+#include "tests/unit/host_test.h"
 
-static struct host_fix *f;
-static struct vp *vp;
 static struct chardev port[HOSTLINK_PORTS];
 static int wake, out[2];
 
@@ -20,9 +13,7 @@ static int setup(void **state)
 {
 	struct chardev *ports[HOSTLINK_PORTS] = {&port[0], &port[1], NULL, &port[3]};
 
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
-	vp = &f->vp[0];
+	host_setup(state);
 	wake = eventfd(0, EFD_NONBLOCK);
 	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
 		chardev_open(&port[i], "null");
@@ -35,15 +26,13 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	(void)state;
 	hostlink_destroy(f->vm.hostlink);
 	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
 		chardev_close(&port[i]);
 	close(out[0]);
 	close(out[1]);
 	close(wake);
-	host_fix_free(f);
-	return 0;
+	return host_teardown(state);
 }
 
 static u16 send_raw(const struct hostlink_message *m, u32 size)

@@ -1,15 +1,9 @@
 /* Hypercalls: the input rules, who may call what, VTL2's memory from VTL0, and each call's checks.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "common/bytes.h"
 #include "host/hypercall.h"
 #include "host/msr.h"
-#include "tests/unit/host_fixture.h"
+#include "tests/unit/host_test.h"
 
 #define IN  0x20000ull
 #define OUT 0x21000ull
@@ -18,24 +12,6 @@
 #define REPS(n) ((u64)(n) << 32)
 #define FROM(n) ((u64)(n) << 48)
 #define VAR(n)	((u64)(n) << 17)
-
-static struct host_fix *f;
-static struct vp *vp;
-
-static int setup(void **state)
-{
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
-	vp = &f->vp[0];
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fix_free(f);
-	return 0;
-}
 
 static u64 own(enum vtl vtl, u64 gpa)
 {
@@ -741,7 +717,7 @@ static void translate(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 	const struct CMUnitTest tests[] = {
 		T(unknown_codes),
 		T(control_word),

@@ -1,26 +1,16 @@
 /* What VTL2 is told about VTL0: instruction bytes that cannot be read, holes, closed pages, pages.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "host/intercept.h"
-#include "tests/unit/host_fixture.h"
+#include "tests/unit/host_test.h"
 #include "vtl2-devices/x86emu/x86emu.h"
 
 #define CODE 0x30000ull
-
-static struct host_fix *f;
-static struct vp *vp;
 
 static int setup(void **state)
 {
 	struct kvm_sregs *s;
 
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
+	host_setup(state);
 	vp = &f->vp[1];
 	s = sregs_of(vp, VTL0);
 	/* 32-bit protected mode without paging: addresses are guest physical */
@@ -32,13 +22,6 @@ static int setup(void **state)
 	regs_of(vp, VTL0)->rip = CODE;
 	regs_of(vp, VTL0)->rflags = 2;
 	regs_of(vp, VTL0)->rsp = 0x40000;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fix_free(f);
 	return 0;
 }
 
@@ -323,7 +306,7 @@ static void register_page(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 	const struct CMUnitTest tests[] = {
 		T(code_out_of_reach), T(io_lengths), T(memory),	       T(closed_pages),
 		T(hostile_tables),    T(messages),   T(register_page), T(register_page_places),

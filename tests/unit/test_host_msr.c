@@ -1,30 +1,6 @@
 /* Synthetic MSRs: refused values, pages that the VTL does not own, hypercall page, crash text. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "host/msr.h"
-#include "tests/unit/host_fixture.h"
-
-static struct host_fix *f;
-static struct vp *vp;
-
-static int setup(void **state)
-{
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
-	vp = &f->vp[0];
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fix_free(f);
-	return 0;
-}
+#include "tests/unit/host_test.h"
 
 static int set(enum vtl vtl, u32 msr, u64 value)
 {
@@ -239,7 +215,7 @@ static void reset(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 	const struct CMUnitTest tests[] = {
 		T(whole_range),	  T(read_only), T(page_registers), T(hypercall_page),
 		T(reference_tsc), T(sints),	T(crash),	   T(crash_message_hostile),

@@ -1,30 +1,6 @@
 /* VP registers of the host: who may set what, VSM registers, forms of segments, XMM, contexts. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "host/msr.h"
-#include "tests/unit/host_fixture.h"
-
-static struct host_fix *f;
-static struct vp *vp;
-
-static int setup(void **state)
-{
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
-	vp = &f->vp[0];
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fix_free(f);
-	return 0;
-}
+#include "tests/unit/host_test.h"
 
 static u16 set(enum vtl vtl, u32 name, u64 low, u64 high)
 {
@@ -291,7 +267,7 @@ static void text_is_bounded(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 	const struct CMUnitTest tests[] = {
 		T(any_name),
 		T(vsm_read_only),

@@ -1,34 +1,17 @@
 /* SynIC and synthetic timers: slots that are taken, hostile pages and vectors, EOM, queues, flags.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "host/msr.h"
-#include "tests/unit/host_fixture.h"
+#include "tests/unit/host_test.h"
 
 #define SIMP0  0x10000ull
 #define SIEFP0 0x11000ull
 #define SINT   2
 #define VECTOR 0xf3
 
-static struct host_fix *f;
-static struct vp *vp;
-
 static int setup(void **state)
 {
-	(void)state;
-	f = host_fix_new(64 * MiB, 4 * MiB);
+	host_setup(state);
 	vp = &f->vp[1];
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fix_free(f);
 	return 0;
 }
 
@@ -378,7 +361,7 @@ static void timer_message_waits_for_eom(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 	const struct CMUnitTest tests[] = {
 		T(not_ready),
 		T(page_taken_away),
