@@ -102,8 +102,8 @@ static void *target(struct vm *vm, u64 gpa, u64 len)
 	return p;
 }
 
-static int load_page(struct image *image, struct vm *vm, const struct igvm_header *h, u64 offset,
-		     u8 *tables)
+static int load_page(const struct image *image, struct vm *vm, const struct igvm_header *h,
+		     u64 offset, u8 *tables)
 {
 	const struct igvm_page_table_relocation *t = &image->tables;
 	u64 gpa = h->u.page.gpa, bytes = igvm_page_bytes(h);
@@ -215,7 +215,7 @@ static int add_area(struct areas *areas, const struct igvm_header *h)
 	return 0;
 }
 
-static int set_registers(struct image *image, struct vm *vm, const struct igvm_header *h,
+static int set_registers(const struct image *image, struct vm *vm, const struct igvm_header *h,
 			 u64 offset, u64 cr3)
 {
 	struct vp *vp = &vm->vp[0];
@@ -254,7 +254,7 @@ static int set_registers(struct image *image, struct vm *vm, const struct igvm_h
 	return 0;
 }
 
-int image_load(struct image *image, struct vm *vm)
+int image_load(const struct image *image, struct vm *vm)
 {
 	u64 offset = vm->mem.vtl2_base - image->region.gpa, cr3 = 0;
 	struct igvm_header h, context = {0};

@@ -34,6 +34,6 @@ int image_check(const struct image *image, u64 vtl0_bytes);
  * Copies pages, fills parameter areas, moves page tables to the VM's VTL2 base and sets the
  * registers of VP 0. Memory and VPs must exist. Returns 0 or -1 after an error line.
  */
-int image_load(struct image *image, struct vm *vm);
+int image_load(const struct image *image, struct vm *vm);
 
 #endif

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "host/chardev.h"
 #include "host/hostlink.h"
+#include "host/image.h"
 #include "host/kvm.h"
 #include "host/uart.h"
 #include "host/vm.h"
@@ -601,8 +602,10 @@ int run_command(int argc, char **argv)
 	struct vm_config config = {0};
 	enum vm_outcome outcome;
 	struct options o;
-	struct file image = {0};
-	void *made = NULL;
+	struct file file = {0};
+	struct image image;
+	void *made = NULL; /* the file with the guest's kernel */
+	size_t len;
 	int code, kvm = -1;
 	u64 v;
 	size_t n;
@@ -614,17 +617,18 @@ int run_command(int argc, char **argv)
 	code = 1;
 	s.o = &o;
 	/* The image first: what is wrong with it can be told on any machine. */
-	if (map_file(o.image, &image) || prepare_image(&o, &image, &made, &config.image_len))
+	if (map_file(o.image, &file) || prepare_image(&o, &file, &made, &len))
 		goto out;
-	log_debug("%8.1f ms: image prepared, %zu KiB", uptime_ms(), config.image_len >> 10);
-	config.image = made ? made : image.data;
+	log_debug("%8.1f ms: image prepared, %zu KiB", uptime_ms(), len >> 10);
+	if (image_open(&image, made ? made : file.data, len) || image_check_guest(&image) ||
+	    image_check(&image, o.memory))
+		goto out;
+	config.image = &image;
 	config.vps = o.cpus;
 	config.memory_bytes = o.memory;
 	config.bootargs = o.bootargs;
 	config.vtl2_serial = o.vtl2_serial != NULL;
 	config.no_intercept_page = o.synic_intercepts;
-	if (vm_check_image(&config))
-		goto out;
 	kvm = kvm_open(checks, ARRAY_SIZE(checks), &n);
 	if (kvm < 0) {
 		for (size_t i = 0; i < n; i++)
@@ -649,6 +653,6 @@ out:
 	if (kvm >= 0)
 		close(kvm);
 	free(made);
-	unmap_file(&image);
+	unmap_file(&file);
 	return code;
 }

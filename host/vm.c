@@ -89,17 +89,6 @@ static int find_tsc_frequency(struct vm *vm)
 	return 0;
 }
 
-int vm_check_image(const struct vm_config *config)
-{
-	struct image image;
-
-	if (image_open(&image, config->image, config->image_len))
-		return -1;
-	if (image_check_guest(&image))
-		return -1;
-	return image_check(&image, config->memory_bytes);
-}
-
 /* Where the time before VTL2's entry goes, for --verbose. */
 static void progress(const char *what)
 {
@@ -108,50 +97,45 @@ static void progress(const char *what)
 
 int vm_create(struct vm *vm, const struct vm_config *config)
 {
-	struct image *image = calloc(1, sizeof(*image));
-	int run_size, ret = -1;
+	const struct image_needs *needs = &config->image->needs;
+	int run_size;
 
 	vm->config = config;
 	vm->vm_fd[VTL0] = vm->vm_fd[VTL2] = -1;
 	vm->mem.fd = -1;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->end_lock, NULL);
-	if (!image)
+	if (memory_create(&vm->mem, config->memory_bytes, needs->vtl2_size, needs->vtl2_align,
+			  needs->vtl2_min))
 		return -1;
-	if (image_open(image, config->image, config->image_len))
-		goto out;
-	if (memory_create(&vm->mem, config->memory_bytes, image->needs.vtl2_size,
-			  image->needs.vtl2_align, image->needs.vtl2_min))
-		goto out;
 	progress("memory mapped");
 	run_size = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (run_size < (int)sizeof(struct kvm_run)) {
 		log_error("KVM_GET_VCPU_MMAP_SIZE: %s", strerror(errno));
-		goto out;
+		return -1;
 	}
 	vm->run_size = (size_t)run_size;
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
 		if (create_kvm_vm(vm, vtl))
-			goto out;
+			return -1;
 	progress("KVM VMs created");
 	vm->vp = calloc(config->vps, sizeof(*vm->vp));
 	if (!vm->vp)
-		goto out;
+		return -1;
 	vm->tsc_start = __rdtsc();
 	for (unsigned i = 0; i < config->vps; i++) {
 		vm->vps = config->vps; /* topology in CPUID */
 		vm->vps_created = i + 1;
 		if (vp_create(vm, i))
-			goto out;
+			return -1;
 	}
 	if (find_tsc_frequency(vm))
-		goto out;
+		return -1;
 	progress("virtual processors created");
-	ret = image_load(image, vm);
+	if (image_load(config->image, vm))
+		return -1;
 	progress("image loaded");
-out:
-	free(image);
-	return ret;
+	return 0;
 }
 
 void vm_destroy(struct vm *vm)

@@ -25,6 +25,8 @@
 enum vtl { VTL0 = 0, VTL2 = 1, VTLS = 2 };
 #define VTL_NUMBER(v) ((v) == VTL2 ? 2 : 0)
 
+struct image;
+
 struct stimer {
 	u64 config;
 	u64 count;    /* one-shot: absolute reference time; periodic: period (100 ns) */
@@ -120,10 +122,9 @@ enum vm_outcome {
 struct vm_config {
 	unsigned vps;
 	u64 memory_bytes;
-	const u8 *image; /* IGVM file */
-	size_t image_len;
-	const char *bootargs; /* appended to the VTL2 command line if the image allows it */
-	bool vtl2_serial;     /* offer COM3 to VTL2 */
+	const struct image *image; /* checked; the same in every life of the VM */
+	const char *bootargs;	   /* appended to the VTL2 command line if the image allows it */
+	bool vtl2_serial;	   /* offer COM3 to VTL2 */
 	bool no_intercept_page;
 };
 
@@ -181,8 +182,6 @@ __attribute__((format(printf, 3, 4))) void vm_end(struct vm *vm, enum vm_outcome
  */
 int vm_create(struct vm *vm, const struct vm_config *config);
 void vm_destroy(struct vm *vm);
-/* Tells whether the image can be loaded with this configuration: 0, or -1 after an error line. */
-int vm_check_image(const struct vm_config *config);
 /* Starts the VP threads. Returns 0 or -1. */
 int vm_start(struct vm *vm);
 /* Makes all VP threads end and joins them. */
