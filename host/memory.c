@@ -146,13 +146,22 @@ static int add_slot(int vm_fd, unsigned slot, u64 gpa, u64 size, void *host)
 	return 0;
 }
 
-/* Covers [from, to) with PROT_NONE slots, except the page that the local APIC answers. */
+/*
+ * Covers [from, to) with PROT_NONE slots, except what KVM answers or uses itself. An access there
+ * ends as KVM_EXIT_MMIO when KVM does neither.
+ */
 static int add_hole(struct guest_memory *m, int vm_fd, unsigned *slot, u64 from, u64 to)
 {
-	if (from < APIC_PAGE && to > APIC_PAGE) {
-		if (add_hole(m, vm_fd, slot, from, APIC_PAGE))
+	static const struct {
+		u64 start, end;
+	} of_kvm[] = {{APIC_PAGE, APIC_PAGE + PAGE_SIZE}, {KVM_IDENTITY_PAGE, KVM_PRIVATE_END}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_kvm); i++) {
+		if (from >= of_kvm[i].start || to <= of_kvm[i].start)
+			continue;
+		if (add_hole(m, vm_fd, slot, from, of_kvm[i].start))
 			return -1;
-		from = APIC_PAGE + PAGE_SIZE;
+		from = of_kvm[i].end;
 	}
 	if (from >= to)
 		return 0;

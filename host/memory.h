@@ -17,6 +17,13 @@
 #define HIGH_MMIO_SIZE (512 * MiB)
 #define VTL2_MMIO_SIZE (128 * MiB)
 #define APIC_PAGE      0xfee00000ull
+/*
+ * Where KVM on Intel processors without unrestricted guest puts an identity map (one page) and a
+ * task segment (three pages) for real mode: no slot of ours may be there.
+ */
+#define KVM_IDENTITY_PAGE 0xfffbc000ull
+#define KVM_TSS_PAGES	  0xfffbd000ull
+#define KVM_PRIVATE_END	  0xfffc0000ull
 
 enum ram_kind { RAM_VTL0, RAM_VTL2 };
 

@@ -54,6 +54,7 @@ static int create_kvm_vm(struct vm *vm, enum vtl vtl)
 			    .nmsrs = HV_MSR_COUNT,
 			    .bitmap = bitmap}},
 	};
+	u64 identity_map = KVM_IDENTITY_PAGE;
 	int fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
 
 	if (fd < 0) {
@@ -61,8 +62,9 @@ static int create_kvm_vm(struct vm *vm, enum vtl vtl)
 		return -1;
 	}
 	vm->vm_fd[vtl] = fd;
-	/* Intel without unrestricted guest needs a place for real-mode emulation structures. */
-	ioctl(fd, KVM_SET_TSS_ADDR, 0xfffbd000ul);
+	/* Only Intel without unrestricted guest wants to know. */
+	ioctl(fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+	ioctl(fd, KVM_SET_TSS_ADDR, (unsigned long)KVM_TSS_PAGES);
 	if (ioctl(fd, KVM_ENABLE_CAP, &split) || ioctl(fd, KVM_ENABLE_CAP, &msrs) ||
 	    ioctl(fd, KVM_X86_SET_MSR_FILTER, &filter)) {
 		log_error("KVM refuses the split interrupt controller or the MSR filter: %s",
