@@ -56,6 +56,8 @@ struct vtl_vp {
 	struct synic synic;
 	u64 assist; /* VP assist page register */
 	u64 register_page;
+	u64 hypercall_at;      /* page of linear addresses that has been seen to be ... */
+	u64 hypercall_msr;     /* ... the hypercall page by this value; 0: none yet */
 	struct kvm_xsave *fpu; /* last known content */
 	atomic_bool irq_hint;  /* an interrupt was sent to this VTL since it last looked */
 	u64 crash[5];

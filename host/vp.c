@@ -428,10 +428,31 @@ static bool string_io_return(struct vp *vp)
 
 /* ---- exits ---- */
 
+/*
+ * Is RIP in the hypercall page? The translation is asked for once: who maps something else at the
+ * address where its kernel makes hypercalls has only itself to blame.
+ */
+static bool in_hypercall_page(struct vp *vp, enum vtl vtl)
+{
+	struct vtl_vp *v = &vp->vtl[vtl];
+	u64 msr = vp->vm->hypercall[vtl], at = ALIGN_DOWN(regs_of(vp, vtl)->rip, PAGE_SIZE);
+	struct kvm_translation tr = {.linear_address = at};
+
+	if (!(msr & HV_PAGE_ENABLE))
+		return false;
+	if (v->hypercall_msr == msr && v->hypercall_at == at)
+		return true;
+	if (ioctl(v->fd, KVM_TRANSLATE, &tr) || !tr.valid ||
+	    ALIGN_DOWN(tr.physical_address, PAGE_SIZE) != (msr & HV_PAGE_GPA_MASK))
+		return false;
+	v->hypercall_msr = msr;
+	v->hypercall_at = at;
+	return true;
+}
+
 static bool at_hypercall(struct vp *vp, enum vtl vtl, u64 offset)
 {
-	if (!(vp->vm->hypercall[vtl] & HV_PAGE_ENABLE) ||
-	    (regs_of(vp, vtl)->rip & (PAGE_SIZE - 1)) != offset)
+	if ((regs_of(vp, vtl)->rip & (PAGE_SIZE - 1)) != offset || !in_hypercall_page(vp, vtl))
 		return false;
 	/* VTL2's user space has no port access: this is its kernel, in 64-bit mode. */
 	return vtl == VTL2 || (sregs_of(vp, vtl)->ss.dpl == 0 && sregs_of(vp, vtl)->efer & BIT(10));

@@ -115,6 +115,14 @@ void test_hypercalls(void)
 	/* the traps of the page, called elsewhere, and VTL call and return */
 	for (u16 port = 0x5c; port <= 0x5e; port++)
 		out8(port, 0);
+	/* its code at the same place of another page is just a port access */
+	for (unsigned i = 0; i < 64; i++)
+		MEM8(output + i) = MEM8(page + i);
+	r = 0x1234;
+	TRY("call *%1", "+a"(r),
+	    ARGS("r"((u64)(uintptr_t)output), "c"(HV_CALL_EXT_QUERY_CAPABILITIES)), "rdx", "r8",
+	    "r9", "r10", "r11");
+	expect(r == 0x1234, "code of the hypercall page elsewhere: result %#lx", r);
 	for (u64 code = HV_CALL_VTL_CALL; code <= HV_CALL_VTL_RETURN; code++)
 		hypercall(code, 0, 0);
 	for (u64 at = 4; at < 256; at += 4) {
