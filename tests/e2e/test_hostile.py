@@ -80,3 +80,6 @@ def test_ends_of_all_kinds():
     for name in ("smi", "init-self", "start-garbage"):
         check(results[name].code in (0, 11, 143), name, results[name])
         check("paravisor" not in results[name].out, name, results[name])
+    # processor 1 waits to be started
+    check("status 0x15" not in results["start-garbage"].out, "start by hypercall",
+          results["start-garbage"])

@@ -158,9 +158,22 @@ bool start_processor(void)
 	return ap_runs != before;
 }
 
+/* Status of starting processor 1 with a context that is zero, or of random bytes */
+static u64 start_by_hypercall(bool garbage)
+{
+	static struct hv_start_vp in __attribute__((aligned(4096)));
+
+	for (unsigned i = 0; garbage && i < sizeof(in) / 8; i++)
+		MEM64((u64 *)&in + i) = random_u64();
+	in.partition_id = ~0ull;
+	in.vp_index = 1;
+	in.target_vtl = 0;
+	return hypercall(HV_CALL_START_VP, (u64)(uintptr_t)&in, 0);
+}
+
 void test_processors(void)
 {
-	u64 start;
+	u64 start, r;
 
 	if (processors < 2) {
 		say("  only one processor\n");
@@ -192,6 +205,13 @@ void test_processors(void)
 	hypercall_enable();
 	for (u64 i = 0; i < 300; i++)
 		hypercall(HV_CALL_SEND_IPI | HV_CONTROL_FAST, VEC_IPI, i & 1 ? 2 : ~0ull);
+	/* it cannot be started while it runs, halting or busy */
+	for (u32 i = 0; i < 200; i++) {
+		ap_order = i & 1 ? 3 : 0;
+		r = start_by_hypercall(false);
+		expect(r == HV_STATUS_INVALID_VP_STATE, "start of a running processor: %#lx", r);
+	}
+	ap_order = 0;
 	/* NMIs, to a halting and to a busy processor */
 	nmi_count = 0;
 	for (u32 i = 0; i < 100; i++)
@@ -251,15 +271,8 @@ static void crash_message(void)
 /* Makes processor 1 run 64-bit code at 0 with a context made of garbage. */
 static void start_garbage(void)
 {
-	static struct hv_start_vp in __attribute__((aligned(4096)));
-
 	hypercall_enable();
-	for (unsigned i = 0; i < sizeof(in) / 8; i++)
-		MEM64((u64 *)&in + i) = random_u64();
-	in.partition_id = ~0ull;
-	in.vp_index = 1;
-	in.target_vtl = 0;
-	say("  status %#lx\n", hypercall(HV_CALL_START_VP, (u64)(uintptr_t)&in, 0));
+	say("  status %#lx\n", start_by_hypercall(true));
 }
 
 void end_with(const char *word)
