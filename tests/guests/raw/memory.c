@@ -6,6 +6,15 @@ static void expect_ones(u64 a)
 	expect(MEM64(a) == ~0ull, "%#lx reads %#lx", a, MEM64(a));
 }
 
+/* Where the second entry of the top page table maps: what that entry names, 0 for nothing */
+#define EXTRA (1ull << 39)
+
+static void map_extra(u64 entry)
+{
+	page_map[1] = entry;
+	asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" ::: "rax", "memory");
+}
+
 void test_vtl2_memory(void)
 {
 	u64 middle = ALIGN_DOWN(vtl2_base + (vtl2_end - vtl2_base) / 2, PAGE_SIZE);
@@ -27,13 +36,12 @@ void test_vtl2_memory(void)
 	/* as code, as a stack, as a page table */
 	TRY("call *%0", , "r"(middle));
 	expect(fault.vector == VEC_UD, "code in VTL2's memory: vector %lu", fault.vector);
-	page_map[1] = vtl2_base | PTE_PRESENT | PTE_WRITABLE;
-	TRY("mov (%0), %%al", , "r"(1ull << 39), "rax");
+	map_extra(vtl2_base | PTE_PRESENT | PTE_WRITABLE);
+	TRY("mov (%0), %%al", , "r"(EXTRA), "rax");
 	expect(fault.vector == VEC_PF, "page table in VTL2's memory: vector %lu", fault.vector);
-	TRY("movb $1, (%0)", , "r"(1ull << 39));
+	TRY("movb $1, (%0)", , "r"(EXTRA));
 	expect(fault.vector == VEC_PF, "page table in VTL2's memory: vector %lu", fault.vector);
-	page_map[1] = 0;
-	asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" ::: "rax", "memory");
+	map_extra(0);
 }
 
 void test_holes(void)
@@ -60,15 +68,13 @@ void test_holes(void)
 
 		map2[0] = BIT(far[i]) | PTE_PRESENT | PTE_WRITABLE | PTE_LARGE;
 		map3[0] = (u64)(uintptr_t)map2 | PTE_PRESENT | PTE_WRITABLE;
-		page_map[1] = (u64)(uintptr_t)map3 | PTE_PRESENT | PTE_WRITABLE;
-		asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" ::: "rax", "memory");
+		map_extra((u64)(uintptr_t)map3 | PTE_PRESENT | PTE_WRITABLE);
 		u64 v = 0;
 
-		TRY("mov (%1), %0", "+r"(v), "r"(1ull << 39));
+		TRY("mov (%1), %0", "+r"(v), "r"(EXTRA));
 		expect(fault.vector == VEC_PF || v == ~0ull, "GPA 1 << %lu reads %#lx", far[i], v);
-		TRY("mov %0, (%1)", , ARGS("r"(v), "r"(1ull << 39)));
-		page_map[1] = 0;
-		asm volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" ::: "rax", "memory");
+		TRY("mov %0, (%1)", , ARGS("r"(v), "r"(EXTRA)));
+		map_extra(0);
 	}
 }
 
@@ -157,49 +163,47 @@ static void arithmetic(void)
 	ON_HOLE("lock btrl $3, (%%rdi); setc %%al", 0, 1);
 }
 
+/* RCX, RSI and RDI of a string instruction, before and after it */
+static struct {
+	u64 count, from, to;
+} string;
+
+#define STRING(insn, n, source, dest, rax_)                                             \
+	do {                                                                            \
+		string.count = (n);                                                     \
+		string.from = (source);                                                 \
+		string.to = (dest);                                                     \
+		TRY(insn, ARGS("+c"(string.count), "+S"(string.from), "+D"(string.to)), \
+		    "a"(rax_));                                                         \
+	} while (0)
+
 static void strings(void)
 {
-	u64 count, from, to;
+	const u64 own = (u64)(uintptr_t)ram;
 
 	for (unsigned i = 0; i < 512; i++)
 		ram[i] = 0x2222222222222222;
-	count = 600;
-	from = HOLE + 0xf00;
-	to = (u64)(uintptr_t)ram + 1;
-	TRY("rep movsb", ARGS("+c"(count), "+S"(from), "+D"(to)), );
-	expect(fault.vector == NO_FAULT && !count && from == HOLE + 0xf00 + 600,
-	       "rep movsb: vector %lu, %lu left", fault.vector, count);
-	expect(MEM8(ram) == 0x22 && MEM8((u64)(uintptr_t)ram + 1) == 0xff &&
-		       MEM8((u64)(uintptr_t)ram + 600) == 0xff &&
-		       MEM8((u64)(uintptr_t)ram + 601) == 0x22,
+	STRING("rep movsb", 600, HOLE + 0xf00, own + 1, 0);
+	expect(fault.vector == NO_FAULT && !string.count && string.from == HOLE + 0xf00 + 600,
+	       "rep movsb: vector %lu, %lu left", fault.vector, string.count);
+	expect(MEM8(own) == 0x22 && MEM8(own + 1) == 0xff && MEM8(own + 600) == 0xff &&
+		       MEM8(own + 601) == 0x22,
 	       "rep movsb: wrong bytes");
-	count = 100;
-	from = (u64)(uintptr_t)ram;
-	to = HOLE + 0xf00;
-	TRY("rep movsq", ARGS("+c"(count), "+S"(from), "+D"(to)), );
-	expect(fault.vector == NO_FAULT && !count && to == HOLE + 0xf00 + 800,
-	       "rep movsq: vector %lu, %lu left", fault.vector, count);
-	count = 100;
-	from = HOLE;
-	to = HOLE + 0x2000;
-	TRY("rep movsl", ARGS("+c"(count), "+S"(from), "+D"(to)), );
-	expect(fault.vector == NO_FAULT && !count, "rep movsl hole to hole: %lu left", count);
-	count = 100;
-	to = HOLE;
-	TRY("rep stosq", ARGS("+c"(count), "+D"(to)), "a"(0));
-	expect(fault.vector == NO_FAULT && !count, "rep stosq: %lu left", count);
-	count = 100;
-	to = HOLE;
-	TRY("repe scasb", ARGS("+c"(count), "+D"(to)), "a"(0xff));
-	expect(fault.vector == VEC_UD || !count, "repe scasb: %lu left", count);
-	count = 100;
-	to = HOLE;
-	from = HOLE + 0x1000;
-	TRY("repe cmpsb", ARGS("+c"(count), "+D"(to), "+S"(from)), );
-	expect(fault.vector == VEC_UD || !count, "repe cmpsb: %lu left", count);
-	from = HOLE;
-	TRY("lodsq", "+S"(from), , "rax");
-	expect(fault.vector == VEC_UD || from == HOLE + 8, "lodsq");
+	STRING("rep movsq", 100, own, HOLE + 0xf00, 0);
+	expect(fault.vector == NO_FAULT && !string.count && string.to == HOLE + 0xf00 + 800,
+	       "rep movsq: vector %lu, %lu left", fault.vector, string.count);
+	STRING("rep movsl", 100, HOLE, HOLE + 0x2000, 0);
+	expect(fault.vector == NO_FAULT && !string.count, "rep movsl hole to hole: %lu left",
+	       string.count);
+	STRING("rep stosq", 100, 0, HOLE, 0);
+	expect(fault.vector == NO_FAULT && !string.count, "rep stosq: %lu left", string.count);
+	STRING("repe scasb", 100, 0, HOLE, 0xff);
+	expect(fault.vector == VEC_UD || !string.count, "repe scasb: %lu left", string.count);
+	STRING("repe cmpsb", 100, HOLE + 0x1000, HOLE, 0);
+	expect(fault.vector == VEC_UD || !string.count, "repe cmpsb: %lu left", string.count);
+	string.from = HOLE;
+	TRY("lodsq", "+S"(string.from), , "rax");
+	expect(fault.vector == VEC_UD || string.from == HOLE + 8, "lodsq");
 }
 
 static void vectors(void)
