@@ -416,13 +416,13 @@ void inspect_bool_rw(struct inspect *i, const char *name, const bool *value, ins
 	node->number = *value;
 }
 
-void inspect_delegate(struct inspect *i, const char *name, u32 token, bool optional)
+void inspect_delegate(struct inspect *i, const char *name, u32 token, u32 flags)
 {
 	struct inspect_tree *tree = i->tree;
 	struct inspect_node *node;
 	struct place place;
 
-	if (!find_place(i, name, &place) || !place.evaluate)
+	if (!find_place(i, name, &place) || (!place.evaluate && !(flags & INSPECT_LEAF)))
 		return;
 	node = place.node;
 	if (!node) {
@@ -437,7 +437,7 @@ void inspect_delegate(struct inspect *i, const char *name, u32 token, bool optio
 	node->path = copy_text(tree, place.path, strlen(place.path));
 	node->depth = place.depth;
 	node->token = token;
-	node->optional = optional && node != tree->result;
+	node->delegation = node == tree->result ? flags & ~INSPECT_OPTIONAL : flags;
 	node->next_delegated = tree->delegated;
 	tree->delegated = node;
 }
@@ -568,7 +568,7 @@ static void finish_node(struct inspect_node *node, unsigned levels)
 	for (struct inspect_node **at = &node->children; *at;) {
 		const struct inspect_node *child = *at;
 
-		if (child->optional && child->kind == INSPECT_FAILED &&
+		if (child->delegation & INSPECT_OPTIONAL && child->kind == INSPECT_FAILED &&
 		    child->error == INSPECT_NOT_FOUND)
 			*at = child->next;
 		else

@@ -76,7 +76,7 @@ struct inspect_node {
 	struct inspect_node *next_delegated;
 	const char *path;
 	u32 depth, token;
-	bool optional; /* leave it out where the other side does not know it */
+	u32 delegation; /* INSPECT_OPTIONAL, INSPECT_LEAF */
 };
 
 struct inspect_query {
@@ -137,10 +137,12 @@ void inspect_u64_rw(struct inspect *i, const char *name, const u64 *value, inspe
 void inspect_bool_rw(struct inspect *i, const char *name, const bool *value, inspect_set_fn set,
 		     void *context);
 /*
- * A directory that another process answers: leaves a node in tree->delegated, if it is wanted, with
- * the path and depth to ask there. optional: see struct inspect_node.
+ * A directory or value that another process answers: leaves a node in tree->delegated, if it is
+ * wanted, with the path and depth to ask there.
  */
-void inspect_delegate(struct inspect *i, const char *name, u32 token, bool optional);
+#define INSPECT_OPTIONAL BIT(0) /* leave it out where the other side does not know it */
+#define INSPECT_LEAF	 BIT(1) /* a value: wanted whatever the depth */
+void inspect_delegate(struct inspect *i, const char *name, u32 token, u32 flags);
 /* The other side's answer (an encoded Node; checked), or an error. */
 bool inspect_resolve(struct inspect_tree *tree, struct inspect_node *node, struct pb_bytes answer);
 void inspect_resolve_error(struct inspect_tree *tree, struct inspect_node *node,

@@ -148,12 +148,13 @@ void tree_describe(struct diag_server *server, struct inspect *root)
 		proc_describe(&dir);
 	if (inspect_enter(root, "diag", &dir))
 		describe_diag(server, &dir);
+	inspect_delegate(root, "vm", TREE_TOKEN_VM, 0);
 	if (link_connected(&server->link)) {
-		for (u32 i = 0; i < TREE_TOKENS; i++)
-			inspect_delegate(root, tree_delegated[i], i, i != TREE_TOKEN_VM);
+		inspect_delegate(root, "boot", TREE_TOKEN_BOOT, INSPECT_OPTIONAL);
+		inspect_delegate(root, "control_state", TREE_TOKEN_CONTROL,
+				 INSPECT_OPTIONAL | INSPECT_LEAF);
 	} else {
-		/* the process starts, or starts again; the VM's state comes with it */
+		/* the process starts, or starts again */
 		inspect_text(root, "control_state", "starting");
-		inspect_delegate(root, "vm", TREE_TOKEN_VM, false);
 	}
 }

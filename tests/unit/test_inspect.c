@@ -57,8 +57,8 @@ static void describe(struct inspect *root)
 		inspect_level(&vm, INSPECT_SENSITIVE);
 		inspect_text(&vm, "secret", "x");
 	}
-	inspect_delegate(root, "far", 7, false);
-	inspect_delegate(root, "maybe", 8, true);
+	inspect_delegate(root, "far", 7, 0);
+	inspect_delegate(root, "maybe", 8, INSPECT_OPTIONAL);
 }
 
 /* Asks and gives the answer as text: names, =values, {} for directories. */
