@@ -36,3 +36,10 @@ $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O2 -static -s -o $@ $<
 bench: $(BENCH)
+
+# Measuring an image, on this machine
+$(B)/bench/igvm_measure: $(B)/native/tests/bench/igvm_measure.o $(B)/native/libparapet.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -o $@ $^ $(NATIVE_LIBS)
+bench: $(B)/bench/igvm_measure
