@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "igvm/cli.h"
-#include "igvm/patch.h"
 
 /* "64M", "1G", "65536K" or bytes; 0 if it is none of these */
 static u64 parse_size(const char *text)

@@ -5,7 +5,11 @@
 #include "igvm/igvm.h"
 
 /* Larger parts are refused; a range of pages may be sparse. */
+#ifdef PARAPET_FUZZ
+#define EXTRACT_MAX_BYTES (16 * MiB)
+#else
 #define EXTRACT_MAX_BYTES (1 * GiB)
+#endif
 #define EXTRACT_MAX_FILES 4096
 
 struct extract_file {

@@ -10,7 +10,6 @@
 #include "common/bytes.h"
 #include "igvm/internal.h"
 #include "igvm/parts.h"
-#include "igvm/patch.h"
 #include "igvm/snp.h"
 #include "igvm/tables.h"
 

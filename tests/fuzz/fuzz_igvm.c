@@ -1,10 +1,15 @@
-/* IGVM reader and its consumers on any file: iteration, inspection, relocation, rewriting. */
+/*
+ * IGVM reader and its consumers on any file: iteration, inspection, relocation, rewriting,
+ * extraction, changes.
+ */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/bytes.h"
 #include "common/crc32.h"
+#include "igvm/extract.h"
 #include "igvm/igvm.h"
 #include "igvm/inspect.h"
 
@@ -66,9 +71,8 @@ static void use_headers(const struct igvm *ig)
 }
 
 /* What the reader takes, the writer can write, and the reader takes that again. */
-static void rewrite(const struct igvm *ig)
+static void rewrite(const struct igvm *ig, struct igvm_writer *w, bool same)
 {
-	struct igvm_writer *w = igvm_writer_new(ig->version, ig->arch);
 	struct igvm_iter it;
 	struct igvm_header h;
 	void *out;
@@ -80,13 +84,46 @@ static void rewrite(const struct igvm *ig)
 		igvm_write_copy(w, &h);
 	if (igvm_writer_finish(w, &out, &len, NULL))
 		abort();
+	if (same && (len != ig->file_size || memcmp(out, ig->file, len)))
+		abort();
 	free(out);
 	igvm_writer_free(w);
+}
+
+static void inspect(const struct igvm *ig)
+{
+	static FILE *null;
+	json_t *d = inspect_describe(ig);
+
+	if (!null)
+		null = fopen("/dev/null", "w");
+	if (d && null)
+		inspect_print(null, d);
+	json_decref(d);
+	json_decref(inspect_describe_some(ig, 1, false));
+}
+
+/* The same in every file, so that the image alone decides what happens */
+static void change(const u8 *file, size_t size)
+{
+	static const struct igvm_patch patches[] = {
+		{.cmdline = "new", .append = "more", .drop_endorsements = true},
+		{.memory_size = 64 * MiB},
+		{.memory_size = 1200 * MiB, .drop_endorsements = true},
+	};
+	void *out;
+	size_t len;
+
+	for (size_t i = 0; i < ARRAY_SIZE(patches); i++) {
+		if (!igvm_patch(file, size, &patches[i], &out, &len, NULL))
+			free(out);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	u8 *file = malloc(size ? size : 1);
+	struct extract_files parts;
 	struct igvm_error err;
 	struct igvm ig;
 
@@ -99,8 +136,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 	} else {
 		use_headers(&ig);
-		rewrite(&ig);
-		json_decref(inspect_describe(&ig));
+		rewrite(&ig, igvm_writer_new(ig.version, ig.arch), false);
+		rewrite(&ig, igvm_writer_like(&ig), true);
+		inspect(&ig);
+		change(file, size);
+		extract_all(&ig, ~0u, &parts, &err);
+		extract_free(&parts);
 	}
 	free(file);
 	return 0;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "igvm/patch.h"
 #include "tests/unit/igvm_build_fixture.h"
 #include "tests/unit/igvm_samples.h"
 
