@@ -22,9 +22,11 @@ struct extents {
 
 static const char not_imported[] = "not imported";
 
+#define TYPE_VMSA 4 /* behind those of enum igvm_page_type: a VP context with an address */
+
 const char *inspect_page_type(u16 type)
 {
-	static const char *const names[] = {"normal", "secrets", "cpuid", "cpuid-xf"};
+	static const char *const names[] = {"normal", "secrets", "cpuid", "cpuid-xf", "vmsa"};
 
 	return type < ARRAY_SIZE(names) ? names[type] : "unknown";
 }
@@ -82,6 +84,10 @@ static void sort_extents(struct extents *e)
 	for (size_t i = 0; i < e->count; i++) {
 		struct extent x = e->v[i];
 
+		/* Hosts put the VMSAs of all processors to one place. */
+		if (x.data_type == TYPE_VMSA && joined.count &&
+		    x.start < joined.v[joined.count - 1].end)
+			continue;
 		add_extent(&joined, &x); /* never more than there were: no allocation */
 	}
 	e->count = joined.count;
@@ -166,6 +172,13 @@ static bool collect(struct extents *e, struct igvm_spans *required, const struct
 			x.data_type = h.u.page.data_type;
 			x.with_data = h.data_len;
 			bytes = igvm_page_bytes(&h);
+			break;
+		case IGVM_VP_CONTEXT:
+			x.start = h.u.vp.gpa;
+			x.kind = "measured";
+			x.data_type = TYPE_VMSA;
+			x.with_data = h.data_len;
+			bytes = h.u.vp.gpa ? PAGE_SIZE : 0;
 			break;
 		case IGVM_ERROR_RANGE:
 			x.start = h.u.error_range.gpa;

@@ -45,7 +45,7 @@ u32 igvm_encode_registers(const struct igvm_register *regs, u32 count,
  * platforms are joined where they come one soon after the other, so that an ordinary image needs
  * a few entries.
  */
-#define IGVM_MAX_SPANS (4u << 20)
+#define IGVM_MAX_SPANS (1u << 20)
 struct igvm_span {
 	u64 start;
 	u64 end;

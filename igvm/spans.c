@@ -18,12 +18,12 @@ int igvm_spans_add(struct igvm_spans *s, u64 start, u64 bytes, u32 mask, u32 hea
 			return 0;
 		}
 	}
+	if (s->count == IGVM_MAX_SPANS)
+		return -E2BIG;
 	if (s->count == s->capacity) {
 		size_t capacity = s->capacity + MAX(s->capacity / 4, 64);
 		struct igvm_span *v;
 
-		if (s->count >= IGVM_MAX_SPANS)
-			return -E2BIG;
 		v = realloc(s->v, capacity * sizeof(*v));
 		if (!v)
 			return -ENOMEM;

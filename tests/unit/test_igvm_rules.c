@@ -416,6 +416,143 @@ static void each_rule_of_contexts(void **state)
 	free(file);
 }
 
+/* --- rules on several headers, and limits */
+
+static const struct igvm_relocatable_region region = {.mask = VSM,
+						      .vtl = 2,
+						      .alignment = 4096,
+						      .gpa = 0x100000,
+						      .size = 4096,
+						      .maximum_gpa = 1ull << 40};
+static const struct igvm_page_table_relocation tables = {
+	.mask = VSM, .vtl = 2, .gpa = 0x10000000, .size = 4096};
+
+static void too_many_regions(struct igvm_writer *w)
+{
+	struct igvm_relocatable_region r = region;
+
+	for (u32 i = 0; i <= IGVM_MAX_RELOCATIONS; i++, r.gpa += 8192)
+		PUT(w, IGVM_RELOCATABLE_REGION, r);
+}
+static void two_page_tables(struct igvm_writer *w)
+{
+	struct igvm_page_table_relocation t = tables;
+
+	PUT(w, IGVM_PAGE_TABLE_RELOCATION, t);
+	t.gpa += 8192;
+	PUT(w, IGVM_PAGE_TABLE_RELOCATION, t);
+}
+static void large_page_tables(struct igvm_writer *w)
+{
+	struct igvm_page_table_relocation t = tables;
+
+	t.size = IGVM_MAX_PAGE_TABLE_BYTES + 4096;
+	PUT(w, IGVM_PAGE_TABLE_RELOCATION, t);
+}
+static void too_many_areas(struct igvm_writer *w)
+{
+	for (u32 i = 0; i <= IGVM_MAX_AREAS; i++)
+		igvm_write_area(w, i * 0x1000193u, 4096, NULL, 0);
+}
+static void areas_up_to_the_limit(struct igvm_writer *w)
+{
+	for (u32 i = 0; i < IGVM_MAX_AREAS; i++)
+		igvm_write_area(w, i * 0x1000193u, 4096, NULL, 0);
+	for (u32 i = 0; i < IGVM_MAX_AREAS; i++) {
+		igvm_write_parameter(w, IGVM_MADT, i * 0x1000193u, 4095);
+		igvm_write_insert(w, 0x100000000 + i * 4096ull, VSM, i * 0x1000193u);
+	}
+}
+static void cca_policy_on_x64(struct igvm_writer *w)
+{
+	PUT(w, IGVM_CCA_POLICY, (struct igvm_cca_policy){.mask = 0x80});
+}
+static void two_id_blocks(struct igvm_writer *w)
+{
+	PUT(w, IGVM_SNP_ID_BLOCK, (struct igvm_snp_id_block){.mask = SNP});
+	PUT(w, IGVM_SNP_ID_BLOCK, (struct igvm_snp_id_block){.mask = SNP});
+}
+static void two_vbs_measurements(struct igvm_writer *w)
+{
+	PUT(w, IGVM_VBS_MEASUREMENT, (struct igvm_vbs_measurement){.mask = VSM});
+	PUT(w, IGVM_VBS_MEASUREMENT, (struct igvm_vbs_measurement){.mask = VSM});
+}
+static void two_signatures(struct igvm_writer *w)
+{
+	struct igvm_corim c = {.mask = VSM, .size_bytes = 1};
+
+	igvm_write(w, IGVM_CORIM_DOCUMENT, &c, sizeof(c), "d", 1);
+	igvm_write(w, IGVM_CORIM_SIGNATURE, &c, sizeof(c), "s", 1);
+	igvm_write(w, IGVM_CORIM_SIGNATURE, &c, sizeof(c), "t", 1);
+}
+static void undeclared_twice(struct igvm_writer *w)
+{
+	/* Nobody can load these, so nothing contradicts itself. */
+	PUT(w, IGVM_GUEST_POLICY, (struct igvm_guest_policy){.mask = 0x80});
+	PUT(w, IGVM_GUEST_POLICY, (struct igvm_guest_policy){.mask = 0x80});
+	igvm_write_page(w, 0x1000, 0x80, 0, IGVM_PAGE_NORMAL, NULL, 0);
+	igvm_write_page(w, 0x1000, 0x80, 0, IGVM_PAGE_NORMAL, NULL, 0);
+}
+
+static void several_headers(void **state)
+{
+	static const struct {
+		void (*put)(struct igvm_writer *w);
+		const char *text;
+	} rows[] = {
+		{too_many_regions, "more than 64 relocatable regions"},
+		{two_page_tables, "second page-table region"},
+		{large_page_tables, "is too large"},
+		{too_many_areas, "more than 256 parameter areas"},
+		{areas_up_to_the_limit, NULL},
+		{cca_policy_on_x64, "AArch64 files only"},
+		{two_id_blocks, "second SNP ID block"},
+		{two_vbs_measurements, "second VBS measurement"},
+		{two_signatures, "second CoRIM signature"},
+		{undeclared_twice, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct igvm_writer *w = igvm_writer_new(1, IGVM_ARCH_X64);
+		struct igvm_error err = {0};
+		void *out = NULL;
+		size_t len;
+		int ret;
+
+		for (u32 type = IGVM_PLATFORM_VSM; type <= IGVM_PLATFORM_SEV_SNP; type++)
+			PUT(w, IGVM_SUPPORTED_PLATFORM,
+			    (struct igvm_supported_platform){.mask = type,
+							     .highest_vtl = 2,
+							     .platform_type = (u8)type,
+							     .platform_version = 1});
+		rows[i].put(w);
+		ret = igvm_writer_finish(w, &out, &len, &err);
+		if (rows[i].text ? ret != -EINVAL || !strstr(err.text, rows[i].text) : ret)
+			fail_msg("row %zu: %d %s", i, ret, err.text);
+		free(out);
+		igvm_writer_free(w);
+	}
+}
+
+static void two_cca_policies(void **state)
+{
+	struct igvm_writer *w = igvm_writer_new(2, IGVM_ARCH_AARCH64);
+	struct igvm_error err;
+	void *out;
+	size_t len;
+
+	(void)state;
+	PUT(w, IGVM_SUPPORTED_PLATFORM,
+	    (struct igvm_supported_platform){
+		    .mask = CCA, .platform_type = IGVM_PLATFORM_CCA, .platform_version = 1});
+	PUT(w, IGVM_CCA_POLICY, (struct igvm_cca_policy){.mask = CCA});
+	PUT(w, IGVM_CCA_POLICY, (struct igvm_cca_policy){.mask = CCA});
+	assert_int_equal(igvm_writer_finish(w, &out, &len, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "second CCA policy"));
+	igvm_writer_free(w);
+}
+
 /* A file of nothing but headers that fill the address space must not take long or much memory. */
 static void many_headers(void **state)
 {
@@ -460,10 +597,9 @@ static void many_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_rule_x64),
-		cmocka_unit_test(each_rule_aarch64),
-		cmocka_unit_test(each_rule_of_contexts),
-		cmocka_unit_test(many_headers),
+		cmocka_unit_test(each_rule_x64),	 cmocka_unit_test(each_rule_aarch64),
+		cmocka_unit_test(each_rule_of_contexts), cmocka_unit_test(several_headers),
+		cmocka_unit_test(two_cca_policies),	 cmocka_unit_test(many_headers),
 	};
 
 	return cmocka_run_group_tests_name("igvm rules", tests, NULL, NULL);
