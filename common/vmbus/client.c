@@ -28,6 +28,7 @@ struct client_channel {
 	u8 state;
 	bool rescinded;
 	bool modifying;
+	bool modify_void; /* closed meanwhile: the answer is of no interest */
 	u32 open_id;
 };
 
@@ -52,7 +53,7 @@ struct vmbus_client {
 	unsigned channels, gpadls;
 	struct vmbus_outbox out;
 	unsigned mistakes;
-	u64 messages_in, messages_out, dropped, lost;
+	u64 messages_in, messages_out, dropped, stale, lost;
 };
 
 static const u32 versions[] = {
@@ -83,7 +84,7 @@ static int post(struct vmbus_client *c, u32 connection, const void *msg, size_t 
 
 	if (!ret)
 		c->messages_out++;
-	else if (ret != -EAGAIN)
+	else if (ret != -EAGAIN && ret != -ENXIO)
 		c->lost++;
 	return ret;
 }
@@ -297,7 +298,7 @@ int vmbus_client_close(struct vmbus_client *c, u16 channel)
 	if (c->state != CL_UP || c->paused || !ch || ch->state != CC_OPEN)
 		return -EINVAL;
 	ch->state = CC_CLOSED;
-	ch->modifying = false;
+	ch->modify_void = ch->modifying;
 	return send_channel(c, VMBUS_MSG_CLOSE, channel);
 }
 
@@ -540,7 +541,10 @@ static void on_gpadl_created(struct vmbus_client *c, const void *data, size_t le
 		    ? find_gpadl(c, (int)msg.channel, msg.gpadl, CG_CREATING)
 		    : NULL;
 	if (!g) {
-		mistake(c, "GPADL %#x of channel %u created", msg.gpadl, msg.channel);
+		if (known(c, msg.channel))
+			mistake(c, "GPADL %#x of channel %u created", msg.gpadl, msg.channel);
+		else
+			c->stale++;
 		return;
 	}
 	if (msg.status)
@@ -560,7 +564,8 @@ static void on_gpadl_torndown(struct vmbus_client *c, const void *data, size_t l
 	memcpy(&msg, data, sizeof(msg));
 	g = find_gpadl(c, -1, msg.gpadl, CG_TEARDOWN);
 	if (!g) {
-		mistake(c, "GPADL %#x torn down", msg.gpadl);
+		/* of a channel that we have released, as a rule */
+		c->stale++;
 		return;
 	}
 	channel = g->channel;
@@ -576,12 +581,18 @@ static void on_modify_response(struct vmbus_client *c, const void *data, size_t 
 	(void)len;
 	memcpy(&msg, data, sizeof(msg));
 	ch = known(c, msg.channel);
-	if (!ch || !ch->modifying) {
+	if (!ch) {
+		c->stale++;
+		return;
+	}
+	if (!ch->modifying) {
 		mistake(c, "modify response for channel %u", msg.channel);
 		return;
 	}
 	ch->modifying = false;
-	CALL(c, modified, (u16)msg.channel, msg.status);
+	if (!ch->modify_void)
+		CALL(c, modified, (u16)msg.channel, msg.status);
+	ch->modify_void = false;
 }
 
 static void on_tl_result(struct vmbus_client *c, const void *data, size_t len)
@@ -672,7 +683,7 @@ void vmbus_client_message(struct vmbus_client *c, const void *msg, size_t len)
 	}
 	/* what was under way when the connection ended */
 	if (!h->any_state && c->state != CL_UP) {
-		c->dropped++;
+		c->stale++;
 		return;
 	}
 	c->messages_in++;
@@ -720,6 +731,7 @@ void vmbus_client_describe(const struct vmbus_client *c, struct vmbus_client_inf
 		.messages_in = c->messages_in,
 		.messages_out = c->messages_out,
 		.dropped = c->dropped,
+		.stale = c->stale,
 		.lost = c->lost,
 	};
 }

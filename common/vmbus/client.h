@@ -82,7 +82,9 @@ struct vmbus_client_info {
 	const char *state;
 	u32 version, features, connection;
 	unsigned channels, gpadls, queued;
-	u64 messages_in, messages_out, dropped, lost;
+	u64 messages_in, messages_out, lost;
+	u64 dropped; /* the host's mistakes */
+	u64 stale;   /* answers that a release or the end of a connection overtook */
 };
 
 void vmbus_client_describe(const struct vmbus_client *c, struct vmbus_client_info *info);

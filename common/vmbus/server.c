@@ -583,6 +583,27 @@ static void start_close(struct vmbus_channel *ch, enum chan_state state)
 		vmbus_channel_close_done(ch);
 }
 
+static void send_modified(struct vmbus_channel *ch, u32 status)
+{
+	struct vmbus_server *s = ch->server;
+	struct vmbus_msg_modify_response msg = {
+		{VMBUS_MSG_MODIFY_RESPONSE, 0},
+		ch->id,
+		status,
+	};
+
+	if (s->state == CONN_UP && s->version >= VMBUS_V5_3 && ch->offered)
+		send(s, &msg, sizeof(msg));
+}
+
+/* The channel ends before the device has answered. */
+static void fail_modify(struct vmbus_channel *ch)
+{
+	if (ch->modify_busy)
+		send_modified(ch, VMBUS_STATUS_FAILED);
+	ch->modify_busy = ch->modify_again = false;
+}
+
 void vmbus_channel_close_done(struct vmbus_channel *ch)
 {
 	struct vmbus_server *s = ch->server;
@@ -592,15 +613,7 @@ void vmbus_channel_close_done(struct vmbus_channel *ch)
 	    ch->state != CH_CLOSING_RELEASED)
 		return;
 	enter(s);
-	if (ch->modify_busy && ch->state != CH_CLOSING_RELEASED && s->version >= VMBUS_V5_3) {
-		struct vmbus_msg_modify_response msg = {
-			{VMBUS_MSG_MODIFY_RESPONSE, 0},
-			ch->id,
-			VMBUS_STATUS_FAILED,
-		};
-
-		send(s, &msg, sizeof(msg));
-	}
+	fail_modify(ch);
 	channel_closed(ch);
 	if (ch->answer_reserved_close) {
 		struct vmbus_msg_channel msg = {{VMBUS_MSG_CLOSE_RESERVED_RESPONSE, 0}, ch->id};
@@ -742,15 +755,7 @@ void vmbus_channel_modify_done(struct vmbus_channel *ch, u32 status)
 	ch->modify_busy = false;
 	if (!status)
 		__atomic_store_n(&ch->open.target_vp, ch->modify_vp, __ATOMIC_RELEASE);
-	if (s->version >= VMBUS_V5_3 && ch->offered) {
-		struct vmbus_msg_modify_response msg = {
-			{VMBUS_MSG_MODIFY_RESPONSE, 0},
-			ch->id,
-			status,
-		};
-
-		send(s, &msg, sizeof(msg));
-	}
+	send_modified(ch, status);
 	if (ch->modify_again) {
 		ch->modify_again = false;
 		ch->modify_busy = true;
@@ -848,6 +853,7 @@ void vmbus_channel_revoke(struct vmbus_channel *ch)
 		}
 	}
 	for_each_gpadl(ch, gpadl_revoke);
+	fail_modify(ch);
 	unmap(ch);
 	if (!ch->offered || s->state != CONN_UP) {
 		channel_gone(ch);
@@ -1333,15 +1339,8 @@ static void on_modify(struct vmbus_server *s, const struct in *in)
 	    msg.target_vp == VMBUS_VP_INTERRUPT_DISABLED ||
 	    (s->cfg.vps && msg.target_vp >= s->cfg.vps) ||
 	    (ch->modify_busy && s->version >= VMBUS_V5_3)) {
-		struct vmbus_msg_modify_response resp = {
-			{VMBUS_MSG_MODIFY_RESPONSE, 0},
-			ch->id,
-			VMBUS_STATUS_FAILED,
-		};
-
 		mistake(s, "modify of channel %u to VP %u", ch->id, msg.target_vp);
-		if (s->version >= VMBUS_V5_3)
-			send(s, &resp, sizeof(resp));
+		send_modified(ch, VMBUS_STATUS_FAILED);
 		return;
 	}
 	if (ch->modify_busy) {
