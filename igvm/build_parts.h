@@ -33,6 +33,9 @@ void config_isolation_cpuid(const struct manifest_config *c, u32 *eax, u32 *ebx)
 int images_merge(const struct blob *image, u32 count, void **out, size_t *out_len,
 		 struct igvm_error *err);
 
+struct node;
+/* Reads openhcl.product_policy; p->custom_uefi is to be freed in any case. */
+int product_policy_parse(struct manifest_product_policy *p, const struct node *n);
 /* The body of a product policy as it stands behind the measured VTL2 configuration */
 #define PRODUCT_POLICY_MAX (PAGE_SIZE - sizeof(struct shim_measured_vtl2))
 int product_policy_encode(const struct manifest_product_policy *p, u8 out[PRODUCT_POLICY_MAX],

@@ -4,19 +4,18 @@
  */
 #include <errno.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "igvm/build_parts.h"
 #include "igvm/internal.h"
-#include "igvm/manifest.h"
+#include "igvm/manifest_json.h"
 
 #define MAX_MANIFEST_BYTES MiB
 #define MAX_PAGES	   (0xffffffffull / PAGE_SIZE)
 #define LARGE_PAGES	   (SHIM_ALIGNMENT / PAGE_SIZE)
 #define MAX_BASE_PAGE	   (BIT(46) / PAGE_SIZE)
-#define MAX_PATH_TEXT	   96
 
 /* SNP guest policy */
 #define SNP_POLICY_RESERVED_ONE BIT(17)
@@ -56,177 +55,27 @@ const char *manifest_isolation_name(enum manifest_isolation_kind kind)
 	return names[kind];
 }
 
-/* ------------------------------------------------------------------------------ JSON with paths */
-
-/* A JSON value and where it stands */
-struct node {
-	const json_t *json;
-	char path[MAX_PATH_TEXT];
-	struct igvm_error *err;
-};
-
-__attribute__((format(printf, 3, 4))) static int fail_at(const struct node *n, const char *key,
-							 const char *fmt, ...)
-{
-	char text[160];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	return igvm_fail(n->err, IGVM_NO_HEADER, 0, "%s%s%.60s: %s", n->path,
-			 *n->path && *key ? "." : "", key, text);
-}
-
-/* The member `key` of an object; its json is NULL if there is none, or if it is null. */
-static struct node member(const struct node *n, const char *key)
-{
-	struct node out = {.json = json_object_get(n->json, key), .err = n->err};
-
-	if (json_is_null(out.json))
-		out.json = NULL;
-	if (snprintf(out.path, sizeof(out.path), "%s%s%s", n->path, *n->path ? "." : "", key) >=
-	    (int)sizeof(out.path))
-		out.path[sizeof(out.path) - 2] = '~'; /* a name that no field has */
-	return out;
-}
-
-static int check_object(const struct node *n, const char *const *known)
-{
-	const char *key;
-	json_t *value;
-
-	if (!json_is_object(n->json))
-		return igvm_fail(n->err, IGVM_NO_HEADER, 0, "%s: must be an object",
-				 *n->path ? n->path : "manifest");
-	json_object_foreach((json_t *)n->json, key, value)
-	{
-		const char *const *k = known;
-
-		while (*k && strcmp(*k, key))
-			k++;
-		if (!*k)
-			return fail_at(n, key, "unknown field");
-	}
-	return 0;
-}
-
-static int require(const struct node *n, const char *key)
-{
-	return json_object_get(n->json, key) ? 0 : fail_at(n, key, "is missing");
-}
-
-/* The get_ functions leave the value as it is where the field is absent. */
-static int get_number(const struct node *n, const char *key, u64 min, u64 max, u64 *value)
-{
-	const json_t *j = json_object_get(n->json, key);
-
-	if (!j)
-		return 0;
-	if (!json_is_integer(j) || json_integer_value(j) < 0 || (u64)json_integer_value(j) < min ||
-	    (u64)json_integer_value(j) > max)
-		return fail_at(n, key, "must be a number from %llu to %llu",
-			       (unsigned long long)min, (unsigned long long)max);
-	*value = (u64)json_integer_value(j);
-	return 0;
-}
-
-static int get_bool(const struct node *n, const char *key, bool *value)
-{
-	const json_t *j = json_object_get(n->json, key);
-
-	if (!j)
-		return 0;
-	if (!json_is_boolean(j))
-		return fail_at(n, key, "must be true or false");
-	*value = json_is_true(j);
-	return 0;
-}
-
-static int require_bool(const struct node *n, const char *key, bool *value)
-{
-	int ret = require(n, key);
-
-	return ret ? ret : get_bool(n, key, value);
-}
-
-static int get_string(const struct node *n, const char *key, size_t max, char **value)
-{
-	const json_t *j = json_object_get(n->json, key);
-	char *copy;
-
-	if (!j)
-		return 0;
-	if (!json_is_string(j))
-		return fail_at(n, key, "must be a string");
-	if (json_string_length(j) > max)
-		return fail_at(n, key, "is too long: %zu bytes, %zu are possible",
-			       json_string_length(j), max);
-	copy = strdup(json_string_value(j));
-	if (!copy)
-		return igvm_fail_memory(n->err);
-	free(*value);
-	*value = copy;
-	return 0;
-}
-
-/* One of two words; *second tells which. */
-static int get_choice(const struct node *n, const char *key, const char *word0, const char *word1,
-		      bool *second)
-{
-	const json_t *j = json_object_get(n->json, key);
-	const char *s = json_string_value(j);
-
-	if (!j)
-		return 0;
-	if (!s || (strcmp(s, word0) && strcmp(s, word1)))
-		return fail_at(n, key, "must be \"%s\" or \"%s\"", word0, word1);
-	*second = !strcmp(s, word1);
-	return 0;
-}
-
-/*
- * An enum as these manifests write it: "WORD", or {"WORD": {...}}. Returns the word, or NULL where
- * it is neither; *body gets the object (json NULL for a bare word).
- */
-static const char *get_variant(const struct node *n, struct node *body)
-{
-	const char *key = NULL;
-
-	*body = (struct node){.err = n->err};
-	if (json_is_string(n->json)) {
-		key = json_string_value(n->json);
-		*body = member(n, key);
-		return key;
-	}
-	if (!json_is_object(n->json) || json_object_size(n->json) != 1)
-		return NULL;
-	key = json_object_iter_key(json_object_iter((json_t *)n->json));
-	*body = member(n, key);
-	return key;
-}
-
 /* ------------------------------------------------------------------------------------ isolation */
 
 static int parse_vbs(struct manifest_isolation *iso, const struct node *n)
 {
 	static const char *const known[] = {"enable_debug", NULL};
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	iso->kind = MANIFEST_VBS;
-	return ret ? ret : require_bool(n, "enable_debug", &iso->debug);
+	return ret ? ret : node_require_bool(n, "enable_debug", &iso->debug);
 }
 
 static int parse_tdx(struct manifest_isolation *iso, const struct node *n)
 {
 	static const char *const known[] = {"enable_debug", "sept_ve_disable", NULL};
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	iso->kind = MANIFEST_TDX;
 	if (!ret)
-		ret = require_bool(n, "enable_debug", &iso->debug);
+		ret = node_require_bool(n, "enable_debug", &iso->debug);
 	if (!ret)
-		ret = require_bool(n, "sept_ve_disable", &iso->sept_ve_disable);
+		ret = node_require_bool(n, "sept_ve_disable", &iso->sept_ve_disable);
 	return ret;
 }
 
@@ -234,12 +83,12 @@ static int parse_tdx(struct manifest_isolation *iso, const struct node *n)
 static int check_snp_policy(struct manifest_isolation *iso, const struct node *n)
 {
 	if (iso->policy & ~SNP_POLICY_KNOWN)
-		return fail_at(n, "policy", "0x%llx has bits that SEV-SNP reserves",
-			       (unsigned long long)iso->policy);
+		return node_fail(n, "policy", "0x%llx has bits that SEV-SNP reserves",
+				 (unsigned long long)iso->policy);
 	if (!(iso->policy & SNP_POLICY_RESERVED_ONE))
-		return fail_at(n, "policy", "bit 17 must be 1");
+		return node_fail(n, "policy", "bit 17 must be 1");
 	if ((iso->policy & SNP_POLICY_DEBUG) && !iso->debug)
-		return fail_at(n, "policy", "allows debugging (bit 19), enable_debug does not");
+		return node_fail(n, "policy", "allows debugging (bit 19), enable_debug does not");
 	if (iso->debug)
 		iso->policy |= SNP_POLICY_DEBUG;
 	return 0;
@@ -250,40 +99,40 @@ static int parse_snp(struct manifest_isolation *iso, const struct node *n)
 	static const char *const known[] = {
 		"shared_gpa_boundary_bits", "policy",	   "enable_debug",
 		"injection_type",	    "secure_avic", NULL};
-	struct node boundary = member(n, "shared_gpa_boundary_bits");
+	struct node boundary = node_member(n, "shared_gpa_boundary_bits");
 	u64 bits = 0;
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	iso->kind = MANIFEST_SNP;
 	iso->has_boundary = boundary.json;
 	if (!ret && iso->has_boundary)
-		ret = get_number(n, "shared_gpa_boundary_bits", MIN_BOUNDARY_BITS,
-				 MAX_BOUNDARY_BITS, &bits);
+		ret = node_get_number(n, "shared_gpa_boundary_bits", MIN_BOUNDARY_BITS,
+				      MAX_BOUNDARY_BITS, &bits);
 	iso->boundary_bits = (u8)bits;
 	if (!ret)
-		ret = require(n, "policy");
+		ret = node_require(n, "policy");
 	if (!ret)
-		ret = get_number(n, "policy", 0, ~0ull >> 1, &iso->policy);
+		ret = node_get_number(n, "policy", 0, ~0ull >> 1, &iso->policy);
 	if (!ret)
-		ret = require_bool(n, "enable_debug", &iso->debug);
+		ret = node_require_bool(n, "enable_debug", &iso->debug);
 	if (!ret)
-		ret = require(n, "injection_type");
+		ret = node_require(n, "injection_type");
 	if (!ret)
-		ret = get_choice(n, "injection_type", "normal", "restricted",
-				 &iso->restricted_injection);
+		ret = node_get_choice(n, "injection_type", "normal", "restricted",
+				      &iso->restricted_injection);
 	if (!ret)
-		ret = get_choice(n, "secure_avic", "disabled", "enabled", &iso->secure_avic);
+		ret = node_get_choice(n, "secure_avic", "disabled", "enabled", &iso->secure_avic);
 	return ret ? ret : check_snp_policy(iso, n);
 }
 
 static int parse_isolation(struct manifest_isolation *iso, const struct node *config)
 {
-	struct node n = member(config, "isolation_type"), body;
+	struct node n = node_member(config, "isolation_type"), body;
 	const char *word;
 
 	if (!n.json)
-		return fail_at(&n, "", "is missing");
-	word = get_variant(&n, &body);
+		return node_fail(&n, "", "is missing");
+	word = node_get_variant(&n, &body);
 	if (word && !strcmp(word, "none") && !body.json)
 		return 0;
 	if (word && !strcmp(word, "vbs"))
@@ -292,146 +141,55 @@ static int parse_isolation(struct manifest_isolation *iso, const struct node *co
 		return parse_snp(iso, &body);
 	if (word && !strcmp(word, "tdx"))
 		return parse_tdx(iso, &body);
-	return fail_at(&n, "", "must be \"none\" or one of {\"vbs\"|\"snp\"|\"tdx\": {...}}");
+	return node_fail(&n, "", "must be \"none\" or one of {\"vbs\"|\"snp\"|\"tdx\": {...}}");
 }
 
 /* --------------------------------------------------------------------------------------- images */
 
-static int base64_value(char c)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-	const char *p = c ? strchr(digits, c) : NULL;
-
-	return p ? (int)(p - digits) : -1;
-}
-
-/* Standard alphabet with padding. Returns false if text is anything else. */
-static bool base64_decode(const char *text, size_t len, u8 *out, size_t *out_len)
-{
-	size_t padding = 0;
-	u32 word = 0;
-
-	*out_len = 0;
-	if (len % 4)
-		return false;
-	while (padding < 2 && padding < len && text[len - 1 - padding] == '=')
-		padding++;
-	for (size_t i = 0; i < len - padding; i++) {
-		int v = base64_value(text[i]);
-
-		if (v < 0)
-			return false;
-		word = word << 6 | (u32)v;
-		if (i % 4)
-			out[(*out_len)++] = (u8)(word >> (6 - 2 * (i % 4)));
-	}
-	/* Left-over bits of the last digit must be 0: one text for one content. */
-	return !padding || !(word & (padding == 1 ? 3 : 15));
-}
-
-static int parse_custom_uefi(struct manifest_product_policy *p, const struct node *n)
-{
-	char *text = NULL;
-	int ret = require(n, "custom_uefi_json");
-
-	if (!ret)
-		ret = get_string(n, "custom_uefi_json", 2 * PAGE_SIZE, &text);
-	if (ret)
-		return ret;
-	p->custom_uefi = malloc(strlen(text) + 1);
-	if (!p->custom_uefi)
-		ret = igvm_fail_memory(n->err);
-	else if (!base64_decode(text, strlen(text), p->custom_uefi, &p->custom_uefi_len))
-		ret = fail_at(n, "custom_uefi_json", "is not base64");
-	free(text);
-	return ret;
-}
-
-static int parse_product_policy(struct manifest_product_policy *p, const struct node *n)
-{
-	static const char *const known[] = {"require_ephemeral_vmgs",
-					    "require_secure_boot",
-					    "require_secure_boot_vars",
-					    "require_bcd_integrity",
-					    "custom_uefi_json",
-					    "require_secure_avic",
-					    NULL};
-	struct node body;
-	const char *word = get_variant(n, &body);
-	int ret;
-
-	if (!word || !body.json || (strcmp(word, "sivm") && strcmp(word, "cwcow")))
-		return fail_at(n, "", "must be {\"sivm\": {...}} or {\"cwcow\": {...}}");
-	p->kind = !strcmp(word, "sivm") ? POLICY_SIVM : POLICY_CWCOW;
-	ret = check_object(&body, known);
-	if (!ret)
-		ret = require_bool(&body, "require_ephemeral_vmgs", &p->ephemeral_vmgs);
-	if (!ret)
-		ret = require_bool(&body, "require_secure_boot", &p->secure_boot);
-	if (!ret)
-		ret = require_bool(&body, "require_secure_boot_vars", &p->secure_boot_vars);
-	if (!ret)
-		ret = require_bool(&body, "require_bcd_integrity", &p->bcd_integrity);
-	if (!ret)
-		ret = parse_custom_uefi(p, &body);
-	if (!ret && p->kind == POLICY_CWCOW)
-		ret = require_bool(&body, "require_secure_avic", &p->secure_avic);
-	if (ret)
-		return ret;
-	if (p->kind == POLICY_SIVM && json_object_get(body.json, "require_secure_avic"))
-		return fail_at(&body, "require_secure_avic", "unknown field");
-	if (p->secure_boot && (p->secure_boot_vars || p->bcd_integrity) && !p->custom_uefi_len)
-		return fail_at(&body, "custom_uefi_json",
-			       "must not be empty with require_secure_boot and "
-			       "require_secure_boot_vars or require_bcd_integrity");
-	return 0;
-}
-
 static int parse_linux(struct manifest_linux *l, const struct node *n)
 {
 	static const char *const known[] = {"use_initrd", "command_line", NULL};
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	if (!ret)
-		ret = get_bool(n, "use_initrd", &l->use_initrd);
+		ret = node_get_bool(n, "use_initrd", &l->use_initrd);
 	if (!ret)
-		ret = get_string(n, "command_line", IGVM_VTL0_CMDLINE_PAGES * PAGE_SIZE - 1,
-				 &l->command_line);
+		ret = node_get_string(n, "command_line", IGVM_VTL0_CMDLINE_PAGES * PAGE_SIZE - 1,
+				      &l->command_line);
 	l->present = true;
 	return ret;
 }
 
 static int parse_memory(struct manifest_config *c, const struct node *n)
 {
-	struct node base = member(n, "memory_page_base");
-	int ret = require(n, "memory_page_count");
+	struct node base = node_member(n, "memory_page_base");
+	int ret = node_require(n, "memory_page_count");
 
 	c->relocatable = !base.json && c->isolation.kind == MANIFEST_NONE;
 	c->memory_page_base = SHIM_DEFAULT_BASE / PAGE_SIZE;
 	if (!ret && base.json)
-		ret = get_number(n, "memory_page_base", LARGE_PAGES, MAX_BASE_PAGE,
-				 &c->memory_page_base);
+		ret = node_get_number(n, "memory_page_base", LARGE_PAGES, MAX_BASE_PAGE,
+				      &c->memory_page_base);
 	if (!ret)
-		ret = get_number(n, "memory_page_count", LARGE_PAGES, MAX_PAGES,
-				 &c->memory_page_count);
+		ret = node_get_number(n, "memory_page_count", LARGE_PAGES, MAX_PAGES,
+				      &c->memory_page_count);
 	if (ret)
 		return ret;
 	if (c->memory_page_base % LARGE_PAGES)
-		return fail_at(n, "memory_page_base", "must be a multiple of 512");
+		return node_fail(n, "memory_page_base", "must be a multiple of 512");
 	if (c->memory_page_count % LARGE_PAGES)
-		return fail_at(n, "memory_page_count", "must be a multiple of 512");
+		return node_fail(n, "memory_page_count", "must be a multiple of 512");
 	/* Page tables of SNP and TDX map 2-4 MiB for the shim's own use. */
 	if (c->isolation.kind >= MANIFEST_SNP && c->memory_page_base < 2 * LARGE_PAGES)
-		return fail_at(n, "memory_page_base", "must be 1024 or more with snp and tdx");
+		return node_fail(n, "memory_page_base", "must be 1024 or more with snp and tdx");
 	/* A TDX processor starts with a CR3 of 32 bits, and in the last page below 4 GiB. */
 	if (c->isolation.kind == MANIFEST_TDX &&
 	    c->memory_page_base + c->memory_page_count > 4 * GiB / PAGE_SIZE - LARGE_PAGES)
-		return fail_at(n, "memory_page_base", "with tdx the memory must end below 4 GiB");
+		return node_fail(n, "memory_page_base", "with tdx the memory must end below 4 GiB");
 	if (c->isolation.kind == MANIFEST_SNP &&
 	    (c->memory_page_base + c->memory_page_count) * PAGE_SIZE >
 		    BIT(c->isolation.boundary_bits))
-		return fail_at(n, "memory_page_base", "the memory passes the shared boundary");
+		return node_fail(n, "memory_page_base", "the memory passes the shared boundary");
 	return 0;
 }
 
@@ -445,40 +203,41 @@ static int parse_openhcl(struct manifest_config *c, const struct node *n)
 					    "linux",
 					    "product_policy",
 					    NULL};
-	struct node linux_guest = member(n, "linux"), policy = member(n, "product_policy");
-	int ret = check_object(n, known);
+	struct node linux_guest = node_member(n, "linux"),
+		    policy = node_member(n, "product_policy");
+	int ret = node_check_object(n, known);
 
 	if (!ret && c->isolation.kind == MANIFEST_SNP && !c->isolation.has_boundary)
-		return fail_at(n, "", "needs isolation_type.snp.shared_gpa_boundary_bits");
+		return node_fail(n, "", "needs isolation_type.snp.shared_gpa_boundary_bits");
 	if (!ret)
-		ret = get_string(n, "command_line", sizeof(((struct shim_cmdline *)0)->text),
-				 &c->command_line);
+		ret = node_get_string(n, "command_line", sizeof(((struct shim_cmdline *)0)->text),
+				      &c->command_line);
 	if (!ret)
-		ret = get_bool(n, "static_command_line", &c->static_command_line);
+		ret = node_get_bool(n, "static_command_line", &c->static_command_line);
 	if (!ret)
 		ret = parse_memory(c, n);
 	if (!ret)
-		ret = get_bool(n, "uefi", &c->uefi);
+		ret = node_get_bool(n, "uefi", &c->uefi);
 	if (ret)
 		return ret;
 	if (c->uefi && linux_guest.json)
-		return fail_at(n, "linux", "an image carries either uefi or linux, not both");
+		return node_fail(n, "linux", "an image carries either uefi or linux, not both");
 	if (linux_guest.json)
 		ret = parse_linux(&c->linux_guest, &linux_guest);
 	if (!ret && policy.json)
-		ret = parse_product_policy(&c->policy, &policy);
+		ret = product_policy_parse(&c->policy, &policy);
 	return ret;
 }
 
 static int parse_uefi(struct manifest_config *c, const struct node *n)
 {
 	static const char *const known[] = {"config_type", NULL};
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	if (!ret)
-		ret = require(n, "config_type");
+		ret = node_require(n, "config_type");
 	if (!ret)
-		ret = get_choice(n, "config_type", "none", "igvm", &c->uefi_igvm_parameters);
+		ret = node_get_choice(n, "config_type", "none", "igvm", &c->uefi_igvm_parameters);
 	return ret;
 }
 
@@ -488,18 +247,18 @@ static int parse_snp_linux(struct manifest_config *c, const struct node *n)
 	static const char *const known[] = {"linux", "processor_count", "memory_page_count",
 					    "c_bit_position", NULL};
 	const struct manifest_isolation *iso = &c->isolation;
-	struct node linux_guest = member(n, "linux");
+	struct node linux_guest = node_member(n, "linux");
 	u64 processors = 0, c_bit = 0;
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	for (u32 i = 0; i < 4 && !ret; i++)
-		ret = require(n, known[i]);
+		ret = node_require(n, known[i]);
 	if (!ret)
-		ret = get_number(n, "processor_count", 1, 0xffffffff, &processors);
+		ret = node_get_number(n, "processor_count", 1, 0xffffffff, &processors);
 	if (!ret)
-		ret = get_number(n, "memory_page_count", 1, MAX_PAGES, &c->memory_page_count);
+		ret = node_get_number(n, "memory_page_count", 1, MAX_PAGES, &c->memory_page_count);
 	if (!ret)
-		ret = get_number(n, "c_bit_position", MIN_BOUNDARY_BITS, MAX_C_BIT, &c_bit);
+		ret = node_get_number(n, "c_bit_position", MIN_BOUNDARY_BITS, MAX_C_BIT, &c_bit);
 	if (!ret)
 		ret = parse_linux(&c->linux_guest, &linux_guest);
 	c->processor_count = (u32)processors;
@@ -507,24 +266,24 @@ static int parse_snp_linux(struct manifest_config *c, const struct node *n)
 	if (ret)
 		return ret;
 	if (iso->kind != MANIFEST_SNP)
-		return fail_at(n, "", "needs isolation_type.snp");
+		return node_fail(n, "", "needs isolation_type.snp");
 	if (iso->has_boundary || iso->restricted_injection || iso->secure_avic)
-		return fail_at(n, "",
-			       "takes no shared_gpa_boundary_bits, no restricted injection_type "
-			       "and no secure_avic in isolation_type.snp");
+		return node_fail(n, "",
+				 "takes no shared_gpa_boundary_bits, no restricted injection_type "
+				 "and no secure_avic in isolation_type.snp");
 	return 0;
 }
 
 static int parse_image(struct manifest_config *c, const struct node *config)
 {
-	struct node n = member(config, "image"), body;
+	struct node n = node_member(config, "image"), body;
 	const char *word;
 
 	if (!n.json)
-		return fail_at(&n, "", "is missing");
-	word = get_variant(&n, &body);
+		return node_fail(&n, "", "is missing");
+	word = node_get_variant(&n, &body);
 	if (!word || !(body.json || !strcmp(word, "none")))
-		return fail_at(&n, "", "must be \"none\" or an object with one member");
+		return node_fail(&n, "", "must be \"none\" or an object with one member");
 	if (!strcmp(word, "none") && !body.json)
 		return 0;
 	if (!strcmp(word, "openhcl")) {
@@ -543,7 +302,7 @@ static int parse_image(struct manifest_config *c, const struct node *config)
 		c->image = MANIFEST_IMAGE_SNP_LINUX;
 		return parse_snp_linux(c, &body);
 	}
-	return fail_at(&n, word, "unknown field");
+	return node_fail(&n, word, "unknown field");
 }
 
 static int parse_config(struct manifest_config *c, const struct node *n)
@@ -551,18 +310,18 @@ static int parse_config(struct manifest_config *c, const struct node *n)
 	static const char *const known[] = {"guest_svn", "max_vtl", "isolation_type", "image",
 					    NULL};
 	u64 svn = 0, max_vtl = 2;
-	int ret = check_object(n, known);
+	int ret = node_check_object(n, known);
 
 	c->command_line = strdup("");
 	c->linux_guest.command_line = strdup("");
 	if (!c->command_line || !c->linux_guest.command_line)
 		return igvm_fail_memory(n->err);
 	if (!ret)
-		ret = get_number(n, "guest_svn", 0, 0xffffffff, &svn);
+		ret = node_get_number(n, "guest_svn", 0, 0xffffffff, &svn);
 	if (!ret)
-		ret = get_number(n, "max_vtl", 0, 2, &max_vtl);
+		ret = node_get_number(n, "max_vtl", 0, 2, &max_vtl);
 	if (!ret && max_vtl == 1)
-		return fail_at(n, "max_vtl", "must be 2 or 0");
+		return node_fail(n, "max_vtl", "must be 2 or 0");
 	c->guest_svn = (u32)svn;
 	c->max_vtl = (u8)max_vtl;
 	if (!ret)
@@ -570,10 +329,10 @@ static int parse_config(struct manifest_config *c, const struct node *n)
 	if (!ret)
 		ret = parse_image(c, n);
 	if (!ret && (c->image == MANIFEST_IMAGE_OPENHCL) != (max_vtl == 2))
-		return fail_at(n, "max_vtl",
-			       c->image == MANIFEST_IMAGE_OPENHCL
-				       ? "must be 2: the paravisor runs in VTL2"
-				       : "must be 0: the image has no paravisor");
+		return node_fail(n, "max_vtl",
+				 c->image == MANIFEST_IMAGE_OPENHCL
+					 ? "must be 2: the paravisor runs in VTL2"
+					 : "must be 0: the image has no paravisor");
 	return ret;
 }
 
@@ -585,9 +344,9 @@ static int parse_resources(struct manifest *m, const struct node *n)
 	int ret;
 
 	memcpy(known, keys, sizeof(keys));
-	ret = check_object(n, known);
+	ret = node_check_object(n, known);
 	for (u32 i = 0; i < RESOURCE_COUNT && !ret; i++)
-		ret = get_string(n, keys[i], 4095, &m->resource[i]);
+		ret = node_get_string(n, keys[i], 4095, &m->resource[i]);
 	return ret;
 }
 
@@ -598,11 +357,11 @@ static bool same_platform(const struct manifest_config *a, const struct manifest
 
 static int parse_configs(struct manifest *m, const struct node *top)
 {
-	struct node list = member(top, "guest_configs");
+	struct node list = node_member(top, "guest_configs");
 	size_t count = json_array_size(list.json);
 
 	if (!count)
-		return fail_at(&list, "", "must be a list of configurations");
+		return node_fail(&list, "", "must be a list of configurations");
 	for (size_t i = 0; i < count; i++) {
 		struct node n = {.json = json_array_get(list.json, i), .err = top->err};
 		struct manifest_config *c;
@@ -611,19 +370,19 @@ static int parse_configs(struct manifest *m, const struct node *top)
 		snprintf(n.path, sizeof(n.path), "guest_configs[%zu]", i);
 		/* Not reached with valid ones: each platform occurs once */
 		if (i == MANIFEST_MAX_CONFIGS)
-			return fail_at(&n, "", "more configurations than platforms");
+			return node_fail(&n, "", "more configurations than platforms");
 		c = &m->config[m->count++];
 		ret = parse_config(c, &n);
 		if (ret)
 			return ret;
 		if (c->image == MANIFEST_IMAGE_SNP_LINUX && count > 1)
-			return fail_at(&n, "image", "snp_linux_direct must be the only one");
+			return node_fail(&n, "image", "snp_linux_direct must be the only one");
 		for (size_t j = 0; j < i; j++) {
 			if (same_platform(c, &m->config[j]))
-				return fail_at(&n, "isolation_type",
-					       "guest_configs[%zu] is for the same platform "
-					       "(none and vbs are one)",
-					       j);
+				return node_fail(&n, "isolation_type",
+						 "guest_configs[%zu] is for the same platform "
+						 "(none and vbs are one)",
+						 j);
 		}
 	}
 	return 0;
@@ -633,16 +392,16 @@ static int parse_top(struct manifest *m, const struct node *n)
 {
 	static const char *const known[] = {"guest_arch", "guest_configs", "resources", NULL};
 	const char *arch = json_string_value(json_object_get(n->json, "guest_arch"));
-	struct node resources = member(n, "resources");
-	int ret = check_object(n, known);
+	struct node resources = node_member(n, "resources");
+	int ret = node_check_object(n, known);
 
 	if (ret)
 		return ret;
 	if (!arch || (strcmp(arch, "x64") && strcmp(arch, "aarch64")))
-		return fail_at(n, "guest_arch", "must be \"x64\"");
+		return node_fail(n, "guest_arch", "must be \"x64\"");
 	if (strcmp(arch, "x64"))
-		return fail_at(n, "guest_arch",
-			       "only \"x64\" can be built: there is no boot shim for aarch64");
+		return node_fail(n, "guest_arch",
+				 "only \"x64\" can be built: there is no boot shim for aarch64");
 	ret = parse_configs(m, n);
 	if (!ret && resources.json)
 		ret = parse_resources(m, &resources);
@@ -690,8 +449,8 @@ int manifest_parse_resources(struct manifest *m, const char *text, size_t len,
 
 	if (!json)
 		return -EINVAL;
-	ret = check_object(&n, known);
-	resources = member(&n, "resources");
+	ret = node_check_object(&n, known);
+	resources = node_member(&n, "resources");
 	if (!ret)
 		ret = parse_resources(m, &resources);
 	json_decref(json);

@@ -307,7 +307,7 @@ static void resources(void **state)
 		",\"injection_type\":\"normal\",\"secure_avic\":\"enabled\"}}," O_IMAGE(       \
 			snp_pages,                                                             \
 			cmdline) ",{\"guest_svn\":" #svn ",\"max_vtl\":2,\"isolation_type\":{" \
-							 "\"tdx\":{\"enable_debug\":false,"    \
+				 "\"tdx\":{\"enable_debug\":false,"                            \
 				 "\"sept_ve_disable\":true}}," O_IMAGE(                        \
 					 pages, cmdline) ",{\"guest_svn\":" #svn               \
 							 ",\"max_vtl\":2,\"isolation_type\":{" \
