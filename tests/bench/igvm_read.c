@@ -104,11 +104,12 @@ static int made(const char *name, u32 pages, u32 platforms, bool scattered, bool
 {
 	size_t headers = 24 * platforms + (size_t)32 * pages * platforms;
 	size_t len = 24 + headers + (with_data ? (size_t)pages * 4096 : 8);
-	u8 *file = calloc(1, len), *p = file + 24;
+	u8 *file = calloc(1, len), *p;
 	int ret;
 
 	if (!file)
 		return 1;
+	p = file + 24;
 	put_le32(file, IGVM_MAGIC);
 	put_le32(file + 4, 1);
 	put_le32(file + 8, 24);
@@ -158,7 +159,7 @@ int main(int argc, char **argv)
 		file = malloc(len + 1);
 		if (!file || fread(file, 1, len, f) != len) {
 			perror(argv[1]);
-			return 1;
+			exit(1);
 		}
 		fclose(f);
 		ret = measure(argv[1], file, len);

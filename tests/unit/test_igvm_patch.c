@@ -274,14 +274,102 @@ static void foreign_tables(void **state)
 	free(image);
 }
 
+/* Gives the data of the page at gpa to `change`; its result is the page's new data, NULL: none. */
+static u8 *change_page(const u8 *image, size_t len, u64 gpa, bool drop,
+		       void (*change)(u8 *page, const struct igvm_paravisor *pv), size_t *out_len)
+{
+	struct igvm_paravisor pv;
+	struct igvm_writer *w;
+	struct igvm_iter it;
+	struct igvm_header h;
+	struct igvm ig;
+	u8 page[4096];
+	void *out;
+
+	assert_int_equal(igvm_open(&ig, image, len, NULL), 0);
+	assert_int_equal(igvm_find_paravisor(&ig, 1, &pv, NULL), 0);
+	w = igvm_writer_new(ig.version, ig.arch);
+	for (igvm_first(&ig, &it); igvm_next(&it, &h);) {
+		if (h.type != IGVM_PAGE_DATA || h.u.page.gpa != gpa) {
+			igvm_write_copy(w, &h);
+			continue;
+		}
+		memset(page, 0, sizeof(page));
+		if (h.data)
+			memcpy(page, h.data, sizeof(page));
+		if (!drop) {
+			change(page, &pv);
+			igvm_write_page(w, gpa, h.mask, 0, IGVM_PAGE_NORMAL, page, sizeof(page));
+		}
+	}
+	assert_int_equal(igvm_writer_finish(w, &out, out_len, NULL), 0);
+	igvm_writer_free(w);
+	return out;
+}
+
+static void larger_use(u8 *page, const struct igvm_paravisor *pv)
+{
+	struct shim_params p = pv->params;
+
+	p.used_end += 4096;
+	memcpy(page, &p, sizeof(p));
+}
+static void heap_far_away(u8 *page, const struct igvm_paravisor *pv)
+{
+	struct shim_params p = pv->params;
+
+	p.heap_size = 1ull << 40;
+	memcpy(page, &p, sizeof(p));
+}
+static void empty_list(u8 *page, const struct igvm_paravisor *pv)
+{
+	(void)pv;
+	memset(page + 48, 0, 24);
+}
+
+/* Images that only look like ours are not changed half. */
+static void contradictions(void **state)
+{
+	size_t len, len2, len3;
+	u8 *image = image_of(none, 12288, "quiet", "", &len);
+	struct igvm_patch patch = {.memory_size = 64 * MiB};
+	struct igvm_paravisor pv;
+	struct igvm ig;
+	u64 tables;
+
+	(void)state;
+	assert_int_equal(igvm_open(&ig, image, len, NULL), 0);
+	assert_int_equal(igvm_find_paravisor(&ig, 1, &pv, NULL), 0);
+	tables = pv.shim_gpa + (u64)pv.params.heap + pv.params.heap_size;
+	const struct {
+		u64 gpa;
+		bool drop;
+		void (*change)(u8 *page, const struct igvm_paravisor *pv);
+		const char *text;
+	} cases[] = {{pv.params_gpa, false, larger_use, "another size"},
+		     {pv.params_gpa, false, heap_far_away, "contradict"},
+		     {tables + 0x6000, true, NULL, "not all of its page tables"},
+		     {pv.imported_gpa, false, empty_list, "list of imported regions"}};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		u8 *other = change_page(image, len, cases[i].gpa, cases[i].drop, cases[i].change,
+					&len2);
+		struct igvm_error err = {0};
+		void *out;
+
+		if (igvm_patch(other, len2, &patch, &out, &len3, &err) != -EINVAL ||
+		    !strstr(err.text, cases[i].text))
+			fail_msg("want \"%s\", got \"%s\"", cases[i].text, err.text);
+		free(other);
+	}
+	free(image);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refused),
-		cmocka_unit_test(pages_in_the_way),
-		cmocka_unit_test(endorsements),
-		cmocka_unit_test(foreign_tables),
-		cmocka_unit_test(append_and_nothing),
+		cmocka_unit_test(refused),	  cmocka_unit_test(pages_in_the_way),
+		cmocka_unit_test(endorsements),	  cmocka_unit_test(contradictions),
+		cmocka_unit_test(foreign_tables), cmocka_unit_test(append_and_nothing),
 		cmocka_unit_test(as_the_builder),
 	};
 

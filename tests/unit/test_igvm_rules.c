@@ -553,6 +553,40 @@ static void two_cca_policies(void **state)
 	igvm_writer_free(w);
 }
 
+/* What a program can do wrong with the writer, and a file that cannot be one */
+static void misuse(void **state)
+{
+	static const struct igvm_register many[IGVM_MAX_REGISTERS + 1];
+	struct igvm_parameter_area area = {.number_of_bytes = 5 * GiB};
+	struct igvm_required_memory required = {.mask = 1, .number_of_bytes = 4096};
+	struct igvm_error err;
+	struct igvm ig;
+	void *out;
+	size_t len;
+
+	(void)state;
+	for (u32 i = 0; i < 4; i++) {
+		static const char *const texts[] = {"wrong length", "data for a header",
+						    "4 GiB or more", "too many registers"};
+		struct igvm_writer *w = igvm_writer_new(1, IGVM_ARCH_X64);
+
+		if (i == 0)
+			igvm_write(w, IGVM_REQUIRED_MEMORY, &required, 16, NULL, 0);
+		else if (i == 1)
+			igvm_write(w, IGVM_REQUIRED_MEMORY, &required, sizeof(required), "x", 1);
+		else if (i == 2)
+			igvm_write(w, IGVM_PARAMETER_AREA, &area, sizeof(area), "x", 1);
+		else
+			igvm_write_registers(w, 1, many, ARRAY_SIZE(many));
+		assert_int_equal(igvm_writer_finish(w, &out, &len, &err), -EINVAL);
+		if (!strstr(err.text, texts[i]))
+			fail_msg("%u: %s", i, err.text);
+		igvm_writer_free(w);
+	}
+	assert_int_equal(igvm_open(&ig, "", (size_t)1 << 32, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "4 GiB"));
+}
+
 /* A file of nothing but headers that fill the address space must not take long or much memory. */
 static void many_headers(void **state)
 {
@@ -599,7 +633,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_rule_x64),	 cmocka_unit_test(each_rule_aarch64),
 		cmocka_unit_test(each_rule_of_contexts), cmocka_unit_test(several_headers),
-		cmocka_unit_test(two_cca_policies),	 cmocka_unit_test(many_headers),
+		cmocka_unit_test(two_cca_policies),	 cmocka_unit_test(misuse),
+		cmocka_unit_test(many_headers),
 	};
 
 	return cmocka_run_group_tests_name("igvm rules", tests, NULL, NULL);
