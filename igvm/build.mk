@@ -19,3 +19,5 @@ igvm_LIB += igvm/openhcl.c igvm/openhcl_layout.c igvm/openhcl_contents.c \
 	igvm/product_policy.c igvm/manifest_json.c
 # which igvm/tdx.c includes
 $(foreach f,native asan fuzz,$(B)/$(f)/igvm/tdx.o): igvm/tdx_reset.S
+
+include igvm/libigvm.mk
