@@ -305,16 +305,11 @@ int vmbus_client_close(struct vmbus_client *c, u16 channel)
 int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 ranges, const u64 *data,
 		       u16 words)
 {
-	struct {
-		struct vmbus_msg_gpadl_header head;
-		u64 data[VMBUS_GPADL_HEADER_DATA];
-	} VMBUS_PACKED first = {
-		{{VMBUS_MSG_GPADL_HEADER, 0}, channel, gpadl, (u16)(words * 8u), ranges},
+	struct vmbus_msg_gpadl_header head = {
+		{VMBUS_MSG_GPADL_HEADER, 0}, channel, gpadl, (u16)(words * sizeof(u64)), ranges,
 	};
-	struct {
-		struct vmbus_msg_gpadl_body body;
-		u64 data[VMBUS_GPADL_BODY_DATA];
-	} VMBUS_PACKED more = {{{VMBUS_MSG_GPADL_BODY, 0}, 0, gpadl}};
+	struct vmbus_msg_gpadl_body body = {{VMBUS_MSG_GPADL_BODY, 0}, 0, gpadl};
+	u8 msg[VMBUS_MESSAGE_MAX];
 	u16 done = MIN(words, VMBUS_GPADL_HEADER_DATA);
 	struct client_gpadl *g;
 	int ret;
@@ -333,14 +328,16 @@ int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 range
 	g->next = *gpadl_bucket(c, gpadl);
 	*gpadl_bucket(c, gpadl) = g;
 	c->gpadls++;
-	memcpy(first.data, data, done * sizeof(u64));
-	ret = send(c, &first, sizeof(first.head) + done * sizeof(u64));
+	memcpy(msg, &head, sizeof(head));
+	memcpy(msg + sizeof(head), data, done * sizeof(u64));
+	ret = send(c, msg, sizeof(head) + done * sizeof(u64));
 	while (!ret && done < words) {
 		u16 n = MIN((u16)(words - done), VMBUS_GPADL_BODY_DATA);
 
-		memcpy(more.data, data + done, n * sizeof(u64));
-		ret = send(c, &more, sizeof(more.body) + n * sizeof(u64));
-		more.body.number++;
+		memcpy(msg, &body, sizeof(body));
+		memcpy(msg + sizeof(body), data + done, n * sizeof(u64));
+		ret = send(c, msg, sizeof(body) + n * sizeof(u64));
+		body.number++;
 		done += n;
 	}
 	return ret;
