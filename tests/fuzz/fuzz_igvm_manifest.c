@@ -11,6 +11,7 @@
 #include "common/bytes.h"
 #include "igvm/build.h"
 #include "igvm/uefi.h"
+#include "loader/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,20 +48,29 @@ static bool is_small(const struct manifest *m)
 	return true;
 }
 
-/* Whatever the builder makes is valid, and a paravisor image that its own reader finds its way in.
- */
-static void check_image(const struct manifest *m, bool hostile_shim, void *image, size_t len)
+/* A paravisor image is one that its own reader finds its way in and that the boot shim takes. */
+static void check_paravisor(const struct igvm *ig, u32 mask)
 {
 	struct igvm_paravisor pv;
+	struct shim_image shim;
+	struct shim_error err;
+
+	if (igvm_find_paravisor(ig, mask, &pv, NULL) ||
+	    shim_image_check(&shim, &pv.params,
+			     (struct addr_range){pv.shim_gpa, pv.shim_gpa + (u64)pv.params.initrd},
+			     pv.params_gpa, &err))
+		abort();
+}
+
+/* Whatever the builder makes is valid. */
+static void check_image(const struct manifest *m, bool hostile_shim, void *image, size_t len)
+{
 	struct igvm ig;
 
 	if (igvm_open(&ig, image, len, NULL) || ig.platform_count != m->count)
 		abort();
-	for (u32 i = 0; i < m->count; i++) {
-		if (!hostile_shim && m->config[i].image == MANIFEST_IMAGE_OPENHCL &&
-		    igvm_find_paravisor(&ig, ig.platform[i].mask, &pv, NULL))
-			abort();
-	}
+	for (u32 i = 0; i < m->count && !hostile_shim; i++)
+		check_paravisor(&ig, ig.platform[i].mask);
 	free(image);
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "loader/image.h"
 #include "tests/unit/igvm_build_fixture.h"
 
 /* Where the fixture's files end up behind persisted state and bounce buffer */
@@ -950,6 +951,60 @@ static void sidecar(void **state)
 	free(image);
 }
 
+/* The boot shim's own checks, on what it would find in memory */
+static void shim_accepts_images(void **state)
+{
+	static const struct {
+		const char *json;
+		enum shim_isolation isolation;
+	} cases[] = {
+		{RELEASE, SHIM_ISOLATION_NONE_OR_VBS},
+		{FILE_OF(VBS), SHIM_ISOLATION_NONE_OR_VBS},
+		{FILE_OF(SNP), SHIM_ISOLATION_SNP},
+		{FILE_OF(TDX), SHIM_ISOLATION_TDX},
+		{FILE_OF(TDX_CONFIG(false, true, ",\"uefi\":true")), SHIM_ISOLATION_TDX},
+		{FILE_OF(SNP_CONFIG(false, normal, enabled, ",\"linux\":{\"use_initrd\":true}")),
+		 SHIM_ISOLATION_SNP},
+	};
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct shim_imported_regions page;
+		static struct imported_list list;
+		struct igvm_paravisor pv;
+		struct shim_image shim;
+		struct shim_error shim_err;
+		struct igvm_error err;
+		struct igvm ig;
+		size_t len, shared = 0;
+		void *image = must_build(cases[i].json, &len, &ig);
+
+		assert_int_equal(igvm_find_paravisor(&ig, 1, &pv, &err), 0);
+		if (shim_image_check(&shim, &pv.params,
+				     (struct addr_range){pv.shim_gpa, pv.shim_gpa + 0x3000},
+				     pv.params_gpa, &shim_err))
+			fail_msg("case %u: %s", i, shim_err.text);
+		assert_int_equal(shim.isolation, cases[i].isolation);
+		assert_int_equal(shim.bounce.end - shim.bounce.start,
+				 cases[i].isolation == SHIM_ISOLATION_NONE_OR_VBS ? 0 : 2 * MiB);
+		assert_true(read_pages(&ig, pv.imported_gpa, &page, sizeof(page)));
+		assert_int_equal(imported_list_read(&list, &page, &shim_err), 0);
+		/* What it has to accept and check is kernel and initrd. */
+		for (u32 r = 0; r < list.count; r++) {
+			struct addr_range range = list.entry[r].range;
+
+			if (list.entry[r].accepted)
+				continue;
+			assert_true((range.start >= shim.kernel.start &&
+				     range.end <= shim.kernel.end) ||
+				    range.start == shim.initrd.start);
+			shared += (range.end - range.start) / 4096;
+		}
+		assert_int_equal(shared, cases[i].isolation == SHIM_ISOLATION_NONE_OR_VBS ? 0 : 8);
+		free(image);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -973,6 +1028,7 @@ int main(void)
 		cmocka_unit_test(uefi_payload),
 		cmocka_unit_test(uefi_te_image),
 		cmocka_unit_test(sidecar),
+		cmocka_unit_test(shim_accepts_images),
 	};
 
 	return cmocka_run_group_tests_name("igvm_build_cvm", tests, setup, NULL);
