@@ -536,7 +536,7 @@ static void rest_parameter(struct rest *r, const struct igvm_header *h)
 	igvm_hash_finish(&r->data_hash, a->parameters);
 }
 
-static void rest_header(struct rest *r, const struct igvm_header *h)
+static void rest_header(struct rest *r, const struct igvm_header *h, bool with_data)
 {
 	const struct igvm_type_info *info = igvm_type_info(h->type);
 	u8 content[sizeof(struct igvm_relocatable_region)] = {0};
@@ -557,7 +557,7 @@ static void rest_header(struct rest *r, const struct igvm_header *h)
 	if (h->type == IGVM_PARAMETER_INSERT)
 		put_le32(content + offsetof(struct igvm_parameter_insert, area), 0);
 	igvm_hash_update(&r->hash, content, h->length);
-	if (info->file_offset_at >= 0) {
+	if (info->file_offset_at >= 0 && with_data) {
 		rest_data(r, h->data, h->data ? h->data_len : IGVM_PAGE_SIZE, digest);
 		igvm_hash_update(&r->hash, digest, sizeof(digest));
 	}
@@ -568,7 +568,7 @@ static void rest_insert(struct rest *r, const struct igvm_header *h)
 	const struct rest_area *a = rest_area(r, h->u.insert.area);
 	u8 bytes[8];
 
-	rest_header(r, h);
+	rest_header(r, h, false);
 	if (!a)
 		return;
 	put_le64(bytes, a->bytes);
@@ -592,8 +592,7 @@ static bool is_measured(u32 platform, const struct igvm_header *h)
 		return !sev && !(h->u.page.flags & (IGVM_PAGE_UNMEASURED | IGVM_PAGE_SHARED)) &&
 		       !(platform == IGVM_PLATFORM_SEV_SNP &&
 			 h->u.page.data_type != IGVM_PAGE_NORMAL);
-	case IGVM_VP_CONTEXT:
-		return platform == IGVM_PLATFORM_SEV_SNP || platform == IGVM_PLATFORM_VSM;
+	case IGVM_VP_CONTEXT: return platform == IGVM_PLATFORM_VSM;
 	}
 	return false;
 }
@@ -614,7 +613,8 @@ static void rest_add(struct rest *r, u32 platform, const struct igvm_header *h)
 	} else if (h->type == IGVM_PARAMETER_INSERT) {
 		rest_insert(r, h);
 	} else {
-		rest_header(r, h);
+		/* Of a VMSA only the number of its processor is not measured. */
+		rest_header(r, h, h->type != IGVM_VP_CONTEXT || platform != IGVM_PLATFORM_SEV_SNP);
 	}
 }
 
