@@ -1,5 +1,5 @@
 # host/: the `parapet` program. All but main() is in the library, so that tests can link it.
-host_LIB := $(filter-out host/main.c,$(sort $(wildcard host/*.c)))
+host_LIB := $(filter-out host/main.c,$(sort $(wildcard host/*.c host/diag/*.c)))
 
 .PHONY: parapet
 parapet: build/bin/parapet

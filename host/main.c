@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/version.h"
+#include "host/diag/commands.h"
 #include "host/run.h"
 
 static const struct {
@@ -19,7 +20,10 @@ static void usage(FILE *f)
 {
 	fprintf(f, "usage: parapet COMMAND [options]\n\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].help);
+		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+	fprintf(f, "\nin a running VM, with its socket or name:\n\n");
+	for (size_t i = 0; i < diag_command_count; i++)
+		fprintf(f, "  %-10s %s\n", diag_commands[i].name, diag_commands[i].help);
 	fprintf(f,
 		"\n'parapet COMMAND --help' tells more; 'parapet --version' tells the version.\n");
 }
@@ -42,6 +46,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);
+	for (size_t i = 0; i < diag_command_count; i++)
+		if (!strcmp(argv[1], diag_commands[i].name))
+			return diag_commands[i].run(argc - 1, argv + 1);
 	log_error("unknown command '%s'; see 'parapet --help'", argv[1]);
 	return 2;
 }

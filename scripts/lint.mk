@@ -25,6 +25,7 @@ lint-static:
 
 # Each header alone, and twice. The paravisor's own headers may need those of the VTL2 kernel.
 HEADERS := $(wildcard common/*.h common/abi/*.h igvm/*.h loader/*.h vtl2-devices/*.h paravisor/*.h \
+	paravisor/diag/*.h host/diag/*.h \
 	host/*.h)
 header_flags = $(if $(filter paravisor/%,$(1)),$(MUSL_CC) $(VTL2_CFLAGS),$(CC) $(NATIVE_CFLAGS) \
 	$(if $(filter loader/%,$(1)),-I$(LIBFDT_SRC)))

@@ -1,0 +1,343 @@
+/* Diagnostics client: hybrid vsock, ttrpc calls. */
+#include "host/diag/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/log.h"
+
+#define HANDSHAKE_MS 10000
+#define SLACK_NS     5000000000ull /* that a server may be late with what it promised */
+#define OK_LINE_MAX  64
+
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+bool diag_socket_path(const char *vm, char *path, size_t size)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (!strncmp(vm, "vsock:", 6))
+		n = snprintf(path, size, "%s", vm + 6);
+	else if (strchr(vm, '/') || is_socket(vm))
+		n = snprintf(path, size, "%s", vm);
+	else if (run && *run)
+		n = snprintf(path, size, "%s/parapet/%s.vsock", run, vm);
+	else
+		n = snprintf(path, size, "/run/parapet/%s.vsock", vm);
+	return n > 0 && (size_t)n < size;
+}
+
+void diag_client_init(struct diag_client *client, const char *vm, unsigned wait_s)
+{
+	*client = (struct diag_client){.vm = vm, .wait_s = wait_s, .control = -1};
+	if (!diag_socket_path(vm, client->path, sizeof(client->path)))
+		client->path[0] = 0;
+	client->last_stream = UINT32_MAX;
+	ttrpc_receiver_init(&client->receiver, TTRPC_BODY_MAX);
+}
+
+void diag_client_close(struct diag_client *client)
+{
+	if (client->control >= 0)
+		close(client->control);
+	client->control = -1;
+	ttrpc_receiver_free(&client->receiver);
+	while (client->replies) {
+		struct diag_reply *next = client->replies->next;
+
+		diag_reply_free(client->replies);
+		client->replies = next;
+	}
+}
+
+__attribute__((format(printf, 2, 3))) static int fail(struct diag_client *client,
+						      const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(client->error, sizeof(client->error), format, ap);
+	va_end(ap);
+	return -1;
+}
+
+static u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
+/* Waits until fd is readable. False after the deadline (0: none). */
+static bool wait_readable(int fd, u64 deadline)
+{
+	struct pollfd polled = {.fd = fd, .events = POLLIN};
+
+	for (;;) {
+		u64 now = now_ns();
+		int n, ms = -1;
+
+		if (deadline)
+			ms = deadline > now ? (int)MIN((deadline - now) / 1000000 + 1, 3600000ull)
+					    : 0;
+		n = poll(&polled, 1, ms);
+		if (n > 0)
+			return true;
+		if (n == 0 && deadline && now_ns() >= deadline)
+			return false;
+		if (n < 0 && errno != EINTR)
+			return false;
+	}
+}
+
+/* Byte by byte: what follows the line belongs to the connection. */
+static bool read_ok(int fd)
+{
+	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
+	char line[OK_LINE_MAX];
+	size_t n = 0;
+
+	while (n < sizeof(line)) {
+		if (!wait_readable(fd, deadline) || read(fd, line + n, 1) != 1)
+			return false;
+		if (line[n++] == '\n')
+			return n > 3 && !memcmp(line, "OK ", 3);
+	}
+	return false;
+}
+
+static int dial_once(struct diag_client *client, unsigned port)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char request[32];
+	int fd, n;
+
+	if (!client->path[0])
+		return fail(client, "%.80s: the name is too long", client->vm);
+	memcpy(address.sun_path, client->path, sizeof(address.sun_path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail(client, "socket: %s", strerror(errno));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+		n = errno;
+		close(fd);
+		return n == ENOENT || n == ECONNREFUSED
+			       ? fail(client, "no running VM '%s' (%s: %s)", client->vm,
+				      client->path, strerror(n))
+			       : fail(client, "%s: %s", client->path, strerror(n));
+	}
+	n = snprintf(request, sizeof(request), "CONNECT %u\n", port);
+	if (send(fd, request, (size_t)n, MSG_NOSIGNAL) == n && read_ok(fd))
+		return fd;
+	close(fd);
+	return fail(client, "%s: the VM does not offer diagnostics, or not yet", client->vm);
+}
+
+int diag_dial(struct diag_client *client, unsigned port)
+{
+	u64 deadline = now_ns() + client->wait_s * 1000000000ull;
+	int fd;
+
+	for (;;) {
+		fd = dial_once(client, port);
+		if (fd >= 0 || now_ns() >= deadline)
+			return fd;
+		/* a VM that starts: the way of other clients, once a second */
+		usleep(client->wait_s > 1 ? 1000000 : 100000);
+	}
+}
+
+int diag_data(struct diag_client *client, u64 *id)
+{
+	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
+	int fd = diag_dial(client, DIAG_PORT_DATA);
+	u8 number[8];
+	size_t used = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	while (used < sizeof(number)) {
+		n = wait_readable(fd, deadline) ? read(fd, number + used, sizeof(number) - used)
+						: -1;
+		if (n <= 0) {
+			close(fd);
+			return fail(client, "the data connection was closed");
+		}
+		used += (size_t)n;
+	}
+	*id = get_le64(number);
+	return fd;
+}
+
+u32 diag_send(struct diag_client *client, const char *service, const char *method,
+	      const struct pb_writer *payload, u64 timeout_ns)
+{
+	struct ttrpc_request request = {
+		.service = pb_text(service), .method = pb_text(method), .timeout_ns = timeout_ns};
+	struct pb_writer frame;
+	size_t sent = 0;
+
+	if (payload && payload->failed) {
+		fail(client, "the request is too large");
+		return 0;
+	}
+	if (payload)
+		request.payload = (struct pb_bytes){payload->data, payload->used};
+	if (client->control < 0)
+		client->control = diag_dial(client, DIAG_PORT_CONTROL);
+	if (client->control < 0)
+		return 0;
+	client->last_stream += 2;
+	pb_writer_init(&frame, TTRPC_BODY_MAX);
+	ttrpc_write_request(&frame, client->last_stream, &request);
+	while (!frame.failed && sent < frame.used) {
+		ssize_t n = send(client->control, frame.data + sent, frame.used - sent,
+				 MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		sent += (size_t)n;
+	}
+	frame.failed |= sent < frame.used;
+	pb_writer_free(&frame);
+	if (!frame.failed && sent)
+		return client->last_stream;
+	fail(client, "connection lost");
+	return 0;
+}
+
+static void keep_reply(struct diag_client *client, const struct ttrpc_frame *frame)
+{
+	struct diag_reply *reply = calloc(1, sizeof(*reply));
+	struct ttrpc_response response;
+	struct pb_bytes message = {0};
+	u8 *copy;
+
+	if (!reply)
+		return;
+	reply->stream = frame->stream;
+	if (frame->oversized) {
+		reply->code = TTRPC_RESOURCE_EXHAUSTED;
+		message = pb_text("the answer is too large");
+	} else if (frame->type != TTRPC_RESPONSE) {
+		reply->code = TTRPC_INTERNAL;
+		message = pb_text("not an answer");
+	} else if (!ttrpc_parse_response(frame->body, &response)) {
+		reply->code = TTRPC_UNKNOWN;
+		message = pb_text("malformed answer");
+	} else {
+		/* neither status nor payload: an empty success of servers other than OpenHCL */
+		reply->code = response.code;
+		message = response.message;
+		copy = malloc(response.payload.size + 1);
+		if (copy && response.payload.size)
+			memcpy(copy, response.payload.data, response.payload.size);
+		reply->payload = (struct pb_bytes){copy, copy ? response.payload.size : 0};
+	}
+	reply->message = pb_copy_text(message);
+	if (!reply->message)
+		reply->message = strdup("no readable reason");
+	reply->next = client->replies;
+	client->replies = reply;
+}
+
+bool diag_receive(struct diag_client *client)
+{
+	u8 buffer[16384];
+	struct ttrpc_frame frame;
+	ssize_t n = recv(client->control, buffer, sizeof(buffer), MSG_DONTWAIT);
+	struct pb_bytes input = {buffer, n > 0 ? (size_t)n : 0};
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	while (ttrpc_receive(&client->receiver, &input, &frame))
+		keep_reply(client, &frame);
+	if (n > 0 && !client->receiver.failed)
+		return true;
+	fail(client, "connection lost");
+	return false;
+}
+
+struct diag_reply *diag_take(struct diag_client *client, u32 stream)
+{
+	for (struct diag_reply **at = &client->replies; *at; at = &(*at)->next) {
+		struct diag_reply *reply = *at;
+
+		if (reply->stream == stream) {
+			*at = reply->next;
+			return reply;
+		}
+	}
+	return NULL;
+}
+
+void diag_reply_free(struct diag_reply *reply)
+{
+	if (!reply)
+		return;
+	free(reply->message);
+	free((void *)(uintptr_t)reply->payload.data);
+	free(reply);
+}
+
+struct diag_reply *diag_call(struct diag_client *client, const char *service, const char *method,
+			     const struct pb_writer *payload, u64 timeout_ns)
+{
+	u32 stream = diag_send(client, service, method, payload, timeout_ns);
+	u64 deadline = timeout_ns ? now_ns() + timeout_ns + SLACK_NS : 0;
+	struct diag_reply *reply;
+
+	if (!stream)
+		return NULL;
+	while (!(reply = diag_take(client, stream))) {
+		if (!wait_readable(client->control, deadline)) {
+			fail(client, "no answer in time");
+			return NULL;
+		}
+		if (!diag_receive(client)) {
+			/* it may have come together with the end */
+			reply = diag_take(client, stream);
+			break;
+		}
+	}
+	return reply;
+}
+
+struct diag_reply *diag_demand(struct diag_client *client, const char *service, const char *method,
+			       const struct pb_writer *payload, u64 timeout_ns)
+{
+	struct diag_reply *reply = diag_call(client, service, method, payload, timeout_ns);
+
+	if (!reply) {
+		log_error("%s", client->error);
+		return NULL;
+	}
+	if (reply->code == TTRPC_OK)
+		return reply;
+	if (reply->code == TTRPC_UNKNOWN && *reply->message)
+		log_error("%s", reply->message);
+	else
+		log_error("%s: %s%s%s", method, ttrpc_code_name(reply->code),
+			  *reply->message ? ": " : "", reply->message);
+	diag_reply_free(reply);
+	return NULL;
+}

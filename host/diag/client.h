@@ -1,0 +1,67 @@
+/* Client side of VTL2's diagnostics: connections over a hybrid-vsock socket, and calls on them. */
+#ifndef PARAPET_HOST_DIAG_CLIENT_H
+#define PARAPET_HOST_DIAG_CLIENT_H
+
+#include "common/ttrpc.h"
+
+#define DIAG_PORT_CONTROL 1
+#define DIAG_PORT_DATA	  2
+
+#define DIAG_SERVICE "diag.UnderhillDiag"
+#define DIAG_PING    "diag.OpenhclDiag"
+#define DIAG_INSPECT "inspect.InspectService"
+#define DIAG_OWN     "parapet.Diag" /* additions of our own server */
+
+/* An answer; freed with diag_reply_free. */
+struct diag_reply {
+	struct diag_reply *next;
+	u32 stream;
+	enum ttrpc_code code;
+	char *message;		 /* never NULL */
+	struct pb_bytes payload; /* owned */
+};
+
+struct diag_client {
+	char path[108];
+	const char *vm; /* as the user named it, for messages */
+	unsigned wait_s;
+	int control; /* -1 until the first call */
+	u32 last_stream;
+	struct ttrpc_receiver receiver;
+	struct diag_reply *replies;
+	char error[256]; /* why something here failed */
+};
+
+/*
+ * Where the socket of a VM is: "vsock:PATH", a word with '/', an existing socket in the current
+ * folder, else VM.vsock in the folder of running VMs ($XDG_RUNTIME_DIR/parapet, or /run/parapet).
+ * False if the name is too long.
+ */
+bool diag_socket_path(const char *vm, char *path, size_t size);
+
+void diag_client_init(struct diag_client *client, const char *vm, unsigned wait_s);
+void diag_client_close(struct diag_client *client);
+/* Connects to a port in VTL2. -1 with client->error. */
+int diag_dial(struct diag_client *client, unsigned port);
+/* A data connection and its number. -1 with client->error. */
+int diag_data(struct diag_client *client, u64 *id);
+
+/* Sends a request; its stream, 0 with client->error. payload may be NULL; timeout 0 = none. */
+u32 diag_send(struct diag_client *client, const char *service, const char *method,
+	      const struct pb_writer *payload, u64 timeout_ns);
+/* Reads what has arrived on client->control, without waiting. False when the connection is lost. */
+bool diag_receive(struct diag_client *client);
+/* The answer, if it is there; then the caller's. */
+struct diag_reply *diag_take(struct diag_client *client, u32 stream);
+void diag_reply_free(struct diag_reply *reply);
+/*
+ * One call from request to answer. NULL if there is none (client->error); an answer may still be a
+ * failed one.
+ */
+struct diag_reply *diag_call(struct diag_client *client, const char *service, const char *method,
+			     const struct pb_writer *payload, u64 timeout_ns);
+/* The same where only success matters: says on stderr what went wrong. NULL then. */
+struct diag_reply *diag_demand(struct diag_client *client, const char *service, const char *method,
+			       const struct pb_writer *payload, u64 timeout_ns);
+
+#endif
