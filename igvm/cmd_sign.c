@@ -12,6 +12,9 @@ struct options {
 	const char *platform; /* of the CoRIM */
 	const char *id_key;
 	const char *author_key;
+	const char *id_block; /* signed elsewhere */
+	const char *id_signature;
+	const char *id_public_key;
 	const char *corim_key;
 	const char *corim_cert;
 	const char *issuer;
@@ -67,6 +70,47 @@ static int add_id_block(const char *path, const struct options *o, struct blob *
 	}
 	igvm_key_free(id_key);
 	igvm_key_free(author_key);
+	return ret;
+}
+
+static int attach_signed(const char *path, const struct options *o, struct blob *file,
+			 const struct blob *block, const struct blob *signature,
+			 const struct blob *pem)
+{
+	struct igvm_error err;
+	struct igvm_key *key;
+	void *out;
+	size_t len;
+	int ret;
+
+	if (block->len != IGVM_SNP_ID_BLOCK_BYTES)
+		return cli_failed(o->id_block, "an ID block has 96 bytes");
+	key = igvm_key_read(pem->data, pem->len, false, &err);
+	if (!key)
+		return cli_failed_with(o->id_public_key, &err);
+	ret = igvm_attach_id_block(file->data, file->len, block->data, signature->data,
+				   signature->len, key, o->replace, &out, &len, &err);
+	igvm_key_free(key);
+	if (ret)
+		return cli_failed_with(path, &err);
+	replace_image(file, out, len);
+	return 0;
+}
+
+static int add_signed_id_block(const char *path, const struct options *o, struct blob *file)
+{
+	struct blob block = {0}, signature = {0}, pem = {0};
+	int ret = cli_read_file(o->id_block, &block);
+
+	if (!ret)
+		ret = cli_read_file(o->id_signature, &signature);
+	if (!ret)
+		ret = cli_read_file(o->id_public_key, &pem);
+	if (!ret)
+		ret = attach_signed(path, o, file, &block, &signature, &pem);
+	free((void *)block.data);
+	free((void *)signature.data);
+	free((void *)pem.data);
 	return ret;
 }
 
@@ -167,6 +211,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 						{"family-id", required_argument, NULL, 'f'},
 						{"image-id", required_argument, NULL, 'i'},
 						{"guest-svn", required_argument, NULL, 's'},
+						{"id-block", required_argument, NULL, 'B'},
+						{"id-signature", required_argument, NULL, 'S'},
+						{"id-public-key", required_argument, NULL, 'P'},
 						{"corim", no_argument, NULL, 'c'},
 						{"corim-key", required_argument, NULL, 'C'},
 						{"corim-cert", required_argument, NULL, 'X'},
@@ -198,6 +245,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->identity.guest_svn = (u32)svn;
 			o->has_svn = true;
 			break;
+		case 'B': o->id_block = optarg; break;
+		case 'S': o->id_signature = optarg; break;
+		case 'P': o->id_public_key = optarg; break;
 		case 'c': o->corim = true; break;
 		case 'C':
 			o->corim = true;
@@ -212,8 +262,14 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 	if (optind + 1 != argc || !o->output)
 		return cli_usage_error("sign: needs one file and -o OUT", NULL);
-	if (!o->id_key && !o->corim)
-		return cli_usage_error("sign: needs --id-key, --corim or --corim-key", NULL);
+	if (!o->id_key && !o->id_block && !o->corim)
+		return cli_usage_error("sign: needs --id-key, --id-block, --corim or --corim-key",
+				       NULL);
+	if ((o->id_block || o->id_signature || o->id_public_key) &&
+	    (!o->id_block || !o->id_signature || !o->id_public_key || o->id_key))
+		return cli_usage_error("sign: --id-block, --id-signature and --id-public-key "
+				       "belong together, without --id-key",
+				       NULL);
 	if (o->author_key && !o->id_key)
 		return cli_usage_error("sign: --author-key signs the ID key: --id-key", NULL);
 	if (o->corim_cert && !o->corim_key)
@@ -236,6 +292,8 @@ int cmd_sign(int argc, char **argv)
 		return ret;
 	if (o.id_key)
 		ret = add_id_block(argv[optind], &o, &file);
+	if (o.id_block)
+		ret = add_signed_id_block(argv[optind], &o, &file);
 	if (!ret && o.corim)
 		ret = add_corim(argv[optind], &o, &file);
 	if (!ret)

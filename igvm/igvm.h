@@ -357,6 +357,16 @@ int igvm_sign_snp(const void *image, size_t len, const struct igvm_snp_identity 
 		  const struct igvm_key *id_key, const struct igvm_key *author_key, bool replace,
 		  void **out, size_t *out_len, struct igvm_error *err);
 
+/*
+ * The same with a signature made elsewhere: block as igvm_snp_id_block() gave it, signature as an
+ * ASN.1 sequence of r and s, over SHA-384 of the block. -EINVAL also if the block is not for this
+ * image or the signature is not by the key.
+ */
+int igvm_attach_id_block(const void *image, size_t len, const u8 block[IGVM_SNP_ID_BLOCK_BYTES],
+			 const void *signature, size_t signature_len,
+			 const struct igvm_key *public_key, bool replace, void **out,
+			 size_t *out_len, struct igvm_error *err);
+
 /* What an ID block claims and whether it holds */
 struct igvm_id_check {
 	struct igvm_snp_identity identity;

@@ -2,7 +2,7 @@
 # The library for others: what igvm/igvm.h declares, and no other name to clash with
 LIBIGVM := common/crc32.c $(addprefix igvm/,types.c spans.c read.c check.c relocate.c write.c elf.c \
 	pages.c paravisor.c payload.c parts.c tables.c snp.c patch.c hash.c measure.c sign.c cbor.c \
-	corim.c)
+	corim.c diff.c)
 $(B)/libigvm.a: $(LIBIGVM:%.c=$(B)/native/%.o)
 	$(call say,AR,$@)
 	$(Q)ld -r -o $(@:.a=.o) $^

@@ -3,6 +3,7 @@
  * Source: AMD SEV-SNP firmware ABI, ID block, ID authentication information and its key format.
  */
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS /* key parts have no other interface in both 2.28 and 3 */
+#include <mbedtls/asn1.h>
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
@@ -374,36 +375,105 @@ static int write_with_id_block(const struct igvm *ig, const struct igvm_snp_id_b
 	return ret;
 }
 
+/* What an ID block is about: measurement and policy; no ID block yet, unless it may be replaced */
+static int prepare(struct igvm *ig, const void *image, size_t len, bool replace,
+		   struct igvm_measurement *m, u64 *policy, struct igvm_error *err)
+{
+	const struct igvm_supported_platform *platform;
+	struct igvm_header h;
+	struct igvm_iter it;
+	int ret;
+
+	ret = igvm_open(ig, image, len, err);
+	if (ret)
+		return ret;
+	platform = igvm_find_platform(ig, IGVM_PLATFORM_SEV_SNP);
+	if (!platform)
+		return igvm_fail(err, IGVM_NO_HEADER, 0, "the image has no platform SEV-SNP");
+	igvm_first(ig, &it);
+	if (igvm_next_of(&it, IGVM_SNP_ID_BLOCK, platform->mask, &h) && !replace) {
+		igvm_fail(err, h.index, h.offset, "the image has an SNP ID block already");
+		return -EEXIST;
+	}
+	/* Also makes sure that there is a guest policy. */
+	ret = igvm_measure(ig, platform, NULL, NULL, m, err);
+	if (ret)
+		return ret;
+	igvm_first(ig, &it);
+	igvm_next_of(&it, IGVM_GUEST_POLICY, platform->mask, &h);
+	*policy = h.u.guest_policy.policy;
+	return 0;
+}
+
 int igvm_sign_snp(const void *image, size_t len, const struct igvm_snp_identity *identity,
 		  const struct igvm_key *id_key, const struct igvm_key *author_key, bool replace,
 		  void **out, size_t *out_len, struct igvm_error *err)
 {
-	const struct igvm_supported_platform *platform;
 	struct igvm_snp_id_block block;
 	struct igvm_measurement m;
-	struct igvm_header policy, old;
-	struct igvm_iter it;
 	struct igvm ig;
+	u64 policy;
 	int ret;
 
-	ret = igvm_open(&ig, image, len, err);
+	ret = prepare(&ig, image, len, replace, &m, &policy, err);
 	if (ret)
 		return ret;
-	platform = igvm_find_platform(&ig, IGVM_PLATFORM_SEV_SNP);
-	if (!platform)
-		return igvm_fail(err, IGVM_NO_HEADER, 0, "the image has no platform SEV-SNP");
-	igvm_first(&ig, &it);
-	if (igvm_next_of(&it, IGVM_SNP_ID_BLOCK, platform->mask, &old) && !replace) {
-		igvm_fail(err, old.index, old.offset, "the image has an SNP ID block already");
-		return -EEXIST;
-	}
-	/* Also makes sure that there is a guest policy. */
-	ret = igvm_measure(&ig, platform, NULL, NULL, &m, err);
-	if (ret)
-		return ret;
-	igvm_first(&ig, &it);
-	igvm_next_of(&it, IGVM_GUEST_POLICY, platform->mask, &policy);
-	if (fill_id_block(&block, &m, policy.u.guest_policy.policy, identity, id_key, author_key))
+	if (fill_id_block(&block, &m, policy, identity, id_key, author_key))
 		return igvm_fail_memory(err);
 	return write_with_id_block(&ig, &block, out, out_len, err);
+}
+
+static bool parse_signature(const u8 *der, size_t len, struct igvm_snp_signature *out)
+{
+	u8 *p = (u8 *)der; /* not written to */
+	const u8 *end = der + len;
+	mbedtls_mpi r, s;
+	size_t inside;
+	bool good;
+
+	memset(out, 0, sizeof(*out));
+	mbedtls_mpi_init(&r);
+	mbedtls_mpi_init(&s);
+	good = !mbedtls_asn1_get_tag(&p, end, &inside,
+				     MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE) &&
+	       p + inside == end && !mbedtls_asn1_get_mpi(&p, end, &r) &&
+	       !mbedtls_asn1_get_mpi(&p, end, &s) && p == end && !write_number(&r, out->r) &&
+	       !write_number(&s, out->s);
+	mbedtls_mpi_free(&r);
+	mbedtls_mpi_free(&s);
+	return good;
+}
+
+int igvm_attach_id_block(const void *image, size_t len, const u8 block[IGVM_SNP_ID_BLOCK_BYTES],
+			 const void *signature, size_t signature_len,
+			 const struct igvm_key *public_key, bool replace, void **out,
+			 size_t *out_len, struct igvm_error *err)
+{
+	struct igvm_snp_id_block b = {.id_key_algorithm = SNP_ECDSA_P384_SHA384};
+	struct igvm_measurement m;
+	struct igvm_id_check check;
+	struct igvm ig;
+	u64 policy;
+	int ret;
+
+	ret = prepare(&ig, image, len, replace, &m, &policy, err);
+	if (ret)
+		return ret;
+	b.mask = m.mask;
+	memcpy(b.ld, block, sizeof(b.ld));
+	memcpy(b.family_id, block + 0x30, sizeof(b.family_id));
+	memcpy(b.image_id, block + 0x40, sizeof(b.image_id));
+	b.version = get_le32(block + 0x50);
+	b.guest_svn = get_le32(block + 0x54);
+	if (memcmp(b.ld, m.digest, sizeof(b.ld)) || get_le64(block + 0x58) != policy)
+		return igvm_fail(err, IGVM_NO_HEADER, 0,
+				 "the ID block is for another image: launch digest or policy");
+	if (!parse_signature(signature, signature_len, &b.id_key_signature))
+		return igvm_fail(err, IGVM_NO_HEADER, 0, "not an ECDSA signature on P-384 in DER");
+	if (export_key(public_key, &b.id_public_key) || igvm_check_id_block(&b, policy, &check))
+		return igvm_fail_memory(err);
+	if (!check.id_signature)
+		return igvm_fail(err, IGVM_NO_HEADER, 0,
+				 "the signature is not of this key over this ID block");
+	return write_with_id_block(&ig, &b, out, out_len, err);
 }
