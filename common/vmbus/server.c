@@ -1161,7 +1161,7 @@ static void gpadl_result(struct vmbus_server *s, enum vmbus_gpadl_result result,
 		mistake(s, "GPADL %#x of channel %u is malformed, known, or too much", id, channel);
 		send_gpadl_created(s, channel, id, VMBUS_STATUS_FAILED);
 		break;
-	case GPADL_IGNORED: mistake(s, "part of an unknown GPADL"); break;
+	case GPADL_IGNORED: break; /* too short, which was checked */
 	}
 }
 
@@ -1189,12 +1189,16 @@ static void on_gpadl_body(struct vmbus_server *s, const struct in *in)
 {
 	enum vmbus_gpadl_result result;
 	struct vmbus_gpadl *g = NULL;
-	struct vmbus_channel *ch = NULL;
+	struct vmbus_channel *ch;
 	u32 id = 0, channel = 0;
 
 	result = vmbus_gpadl_body(&s->gpadls, in->msg, in->len, &g, &id, &channel);
-	if (result != GPADL_IGNORED)
-		ch = s->channel[channel];
+	if (result == GPADL_IGNORED) {
+		mistake(s, "part of an unknown GPADL");
+		return;
+	}
+	/* a list in progress goes with its channel, so there is one */
+	ch = s->channel[channel];
 	if (result == GPADL_FAILED)
 		ch->gpadls--;
 	gpadl_result(s, result, ch, g, id, channel);
