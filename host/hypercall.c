@@ -328,6 +328,11 @@ static u16 post_message(struct call *c)
 
 static u16 signal_event(struct call *c)
 {
+	u32 connection;
+
+	memcpy(&connection, c->in, sizeof(connection));
+	if (vmbus_signal(c->vp->vm, c->caller, connection) == HV_STATUS_SUCCESS)
+		return HV_STATUS_SUCCESS;
 	c->intercept = c->caller == VTL0 && c->vp->vm->synic_intercept;
 	return HV_STATUS_INVALID_CONNECTION_ID;
 }

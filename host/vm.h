@@ -163,6 +163,7 @@ struct vm {
 	int outcome_event;   /* eventfd: written when outcome is set */
 	struct uarts *uarts; /* that VTL2 sees */
 	struct hostlink *hostlink;
+	struct vmbus *vmbus;
 	struct timeline *timeline;
 	atomic_bool stop;
 	int stop_signal; /* that ended the VM, or 0 */
