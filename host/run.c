@@ -19,9 +19,11 @@
 #include "host/chardev.h"
 #include "host/hostlink.h"
 #include "host/image.h"
+#include "host/hvsocket.h"
 #include "host/kvm.h"
 #include "host/uart.h"
 #include "host/vm.h"
+#include "host/vmbus.h"
 #include "host/vp.h"
 #include "igvm/igvm.h"
 
@@ -40,6 +42,7 @@ struct options {
 	const char *image, *kernel, *initrd, *cmdline, *bootargs;
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
+	const char *vtl2_vsock;
 	unsigned cpus;
 	u64 memory;
 	bool no_reboot, synic_intercepts;
@@ -64,6 +67,8 @@ static void usage(FILE *f)
 		"stdio)\n"
 		"  --serial2 SPEC      guest COM2, as above (default null)\n"
 		"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
+		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
+		"'parapet shell'\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
 		"  --no-reboot         end when the guest resets\n"
 		"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept "
@@ -124,6 +129,7 @@ enum {
 	OPT_SERIAL,
 	OPT_SERIAL2,
 	OPT_VTL2_SERIAL,
+	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
 	OPT_NO_REBOOT,
 	OPT_SYNIC,
@@ -144,6 +150,7 @@ static const struct option long_options[] = {
 	{"serial", 1, 0, OPT_SERIAL},
 	{"serial2", 1, 0, OPT_SERIAL2},
 	{"vtl2-serial", 1, 0, OPT_VTL2_SERIAL},
+	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
 	{"no-reboot", 0, 0, OPT_NO_REBOOT},
 	{"synic-intercepts", 0, 0, OPT_SYNIC},
@@ -176,6 +183,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_SERIAL: o->serial[0] = optarg; break;
 		case OPT_SERIAL2: o->serial[1] = optarg; break;
 		case OPT_VTL2_SERIAL: o->vtl2_serial = optarg; break;
+		case OPT_VTL2_VSOCK: o->vtl2_vsock = optarg; break;
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
 		case OPT_MARK: o->mark = optarg; break;
 		case OPT_NO_REBOOT: o->no_reboot = true; break;
@@ -296,6 +304,8 @@ struct session {
 	const struct options *o;
 	struct chardev serial[HOSTLINK_PORTS], vtl2_serial;
 	int wake, signals, outcome_event;
+	int vtl2_listener;
+	struct hvsocket *vtl2_vsock;
 	struct timeline timeline;
 	double userspace_seen_ms;
 	u64 stats_at_userspace[MAX_VPS]; /* VTL2 entries */
@@ -516,6 +526,31 @@ static void abandon_output(struct session *s)
 	atomic_store(&s->vtl2_serial.abandon, true);
 }
 
+/* VMBus and what hangs on it. Returns 0, or -1 after an error line. */
+static int start_devices(struct session *s, struct vm *vm)
+{
+	vm->vmbus = vmbus_create(vm);
+	if (!vm->vmbus)
+		return -1;
+	if (s->vtl2_listener >= 0) {
+		s->vtl2_vsock = hvsocket_create(vm->vmbus, VTL2, s->vtl2_listener,
+						s->o->vtl2_vsock);
+		if (!s->vtl2_vsock)
+			return -1;
+	}
+	return vmbus_start(vm->vmbus);
+}
+
+/* When no VP runs any more. */
+static void end_devices(struct session *s, struct vm *vm)
+{
+	vmbus_stop(vm->vmbus);
+	hvsocket_destroy(s->vtl2_vsock);
+	s->vtl2_vsock = NULL;
+	vmbus_destroy(vm->vmbus);
+	vm->vmbus = NULL;
+}
+
 /* One life of the VM, from image load to power-off or reset. Returns the outcome. */
 static enum vm_outcome run_vm(struct session *s, const struct vm_config *config, int kvm, int *code)
 {
@@ -536,7 +571,7 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 	vm->hostlink = hostlink_create(ports, s->wake, s->o->mark);
 	if (config->vtl2_serial)
 		vm->uarts = uarts_create(&s->vtl2_serial, s->wake);
-	if (!vm->hostlink || vm_create(vm, config) || vm_start(vm)) {
+	if (!vm->hostlink || vm_create(vm, config) || start_devices(s, vm) || vm_start(vm)) {
 		vm_stop(vm);
 		goto out;
 	}
@@ -556,6 +591,7 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 out:
 	free(s->paravisor_stats);
 	s->paravisor_stats = NULL;
+	end_devices(s, vm);
 	vm_destroy(vm);
 	uarts_destroy(vm->uarts);
 	hostlink_destroy(vm->hostlink);
@@ -572,6 +608,11 @@ static int open_session(struct session *s)
 			return -1;
 	if (chardev_open(&s->vtl2_serial, s->o->vtl2_serial ? s->o->vtl2_serial : "null"))
 		return -1;
+	if (s->o->vtl2_vsock) {
+		s->vtl2_listener = hvsocket_listen(s->o->vtl2_vsock);
+		if (s->vtl2_listener < 0)
+			return -1;
+	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -593,12 +634,13 @@ static void close_session(struct session *s)
 	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
 		chardev_close(&s->serial[i]);
 	chardev_close(&s->vtl2_serial);
+	hvsocket_unlisten(s->vtl2_listener, s->o->vtl2_vsock);
 }
 
 int run_command(int argc, char **argv)
 {
 	struct kvm_check checks[32];
-	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1};
+	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1, .vtl2_listener = -1};
 	struct vm_config config = {0};
 	enum vm_outcome outcome;
 	struct options o;
