@@ -24,13 +24,15 @@
 
 #define SHELL		  "/bin/sh"
 #define SHELL_RESTARTS	  100
+#define RESTART_DELAY	  1 /* seconds */
 #define ENTROPY_BYTES_MAX 512
 
 static void mount_all(void)
 {
 	static const struct {
 		const char *type, *path;
-	} mounts[] = {{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}};
+	} mounts[] = {
+		{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}, {"devpts", "/dev/pts"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
 		mkdir(mounts[i].path, 0755);
@@ -74,18 +76,41 @@ static void credit_entropy(void)
 	file_release(fdt, FDT_SIZE_MAX);
 }
 
-static pid_t start_paravisor(void)
+/* Another program of this binary, after that many seconds. */
+static pid_t start_program(const char *name, unsigned delay, char *const environment[])
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		char *const argv[] = {(char *)"paravisor", NULL};
-		char *const environment[] = {NULL};
+		char *const argv[] = {(char *)name, NULL};
 
+		sleep(delay);
 		execve("/proc/self/exe", argv, environment);
 		_exit(127);
 	}
 	return pid;
+}
+
+static pid_t start_paravisor(void)
+{
+	char *const environment[] = {NULL};
+
+	return start_program("paravisor", 0, environment);
+}
+
+/* NAME=VALUE words of the kernel's command line are its environment. */
+static pid_t start_diagnostics(unsigned delay)
+{
+	return start_program("diag", delay, environ);
+}
+
+/* The guest goes on without diagnostics; they come back. */
+static pid_t on_diagnostics_end(int status)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == DIAG_STATUS_NO_VSOCK)
+		return -1;
+	log_warn("diagnostics ended with status %#x; starting them again", (unsigned int)status);
+	return start_diagnostics(RESTART_DELAY);
 }
 
 /*
@@ -170,7 +195,7 @@ __attribute__((noreturn)) static void on_paravisor_end(int status)
 
 int init_main(void)
 {
-	pid_t paravisor, shell;
+	pid_t paravisor, shell, diagnostics;
 	int shells = 1;
 
 	mount_all();
@@ -186,6 +211,7 @@ int init_main(void)
 		log_error("start the paravisor: %s", strerror(errno));
 		reboot_machine();
 	}
+	diagnostics = start_diagnostics(0);
 	shell = start_shell();
 	for (;;) {
 		int status;
@@ -193,6 +219,8 @@ int init_main(void)
 
 		if (pid == paravisor)
 			on_paravisor_end(status);
+		if (pid > 0 && pid == diagnostics)
+			diagnostics = on_diagnostics_end(status);
 		if (pid > 0 && pid == shell) {
 			log_info("shell ended with status %#x", (unsigned int)status);
 			shell = ++shells <= SHELL_RESTARTS ? start_shell() : -1;
