@@ -2,6 +2,7 @@
 #ifndef PARAPET_TESTS_UNIT_IGVM_FIXTURE_H
 #define PARAPET_TESTS_UNIT_IGVM_FIXTURE_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ static inline u8 *fixture_end(struct igvm_writer *w, size_t *len)
 	void *out;
 
 	if (igvm_writer_finish(w, &out, len, &err)) {
-		print_error("%s\n", err.text);
+		fprintf(stderr, "%s\n", err.text);
 		abort();
 	}
 	igvm_writer_free(w);

@@ -417,6 +417,32 @@ static void hostile_cbor(void **state)
 	assert_int_equal(igvm_corim_read(deep, sizeof(deep), &e, NULL), -EINVAL);
 }
 
+/* A valid document whose profile, the last entry of its map, occurs a second time */
+static void corim_key_twice(void **state)
+{
+	static const char profile[] = "tag:microsoft.com,2026:launch-measurement/v1";
+	size_t entry = 1 + 2 + 2 + strlen(profile); /* key, tag 32, head of the text, text */
+	struct igvm_endorsement e = endorsement(IGVM_PLATFORM_TDX), read;
+	size_t len;
+	void *out;
+	u8 *p;
+
+	(void)state;
+	assert_int_equal(igvm_corim_write(&e, &out, &len, NULL), 0);
+	p = malloc(len + entry);
+	memcpy(p, out, len);
+	memcpy(p + len, p + len - entry, entry);
+	assert_int_equal(p[len], 3);
+	assert_int_equal(igvm_corim_read(p, len, &read, NULL), 0);
+	assert_int_equal(p[3]++, 0xa3);
+	assert_int_equal(igvm_corim_read(p, len + entry, &read, NULL), -EINVAL);
+	/* with another key it is an extension, which may be there */
+	p[len] = 9;
+	assert_int_equal(igvm_corim_read(p, len + entry, &read, NULL), 0);
+	free(p);
+	free(out);
+}
+
 static void corim_signature(void **state)
 {
 	struct igvm_endorsement e = endorsement(IGVM_PLATFORM_TDX);
