@@ -529,8 +529,8 @@ int main(void)
 		cmocka_unit_test(published_id_block), cmocka_unit_test(signed_image),
 		cmocka_unit_test(flipped_id_block),   cmocka_unit_test(hostile_cbor),
 		cmocka_unit_test(corim_round_trip),   cmocka_unit_test(corim_flipped),
-		cmocka_unit_test(corim_bytes),	      cmocka_unit_test(corim_signature),
-		cmocka_unit_test(corim_in_image),
+		cmocka_unit_test(corim_bytes),	      cmocka_unit_test(corim_key_twice),
+		cmocka_unit_test(corim_signature),    cmocka_unit_test(corim_in_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
