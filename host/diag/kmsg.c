@@ -70,8 +70,9 @@ size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t s
 			   hex_digit(c[3]) >= 0) {
 			int byte = hex_digit(c[2]) << 4 | hex_digit(c[3]);
 
-			if (byte == 0x1b && keep_escape)
-				snprintf(piece, sizeof(piece), "\x1b");
+			/* the kernel writes a backslash that way, too */
+			if (byte == '\\' || (byte == 0x1b && keep_escape))
+				snprintf(piece, sizeof(piece), "%c", byte);
 			else
 				snprintf(piece, sizeof(piece), "<%02x>", (unsigned)byte);
 			i += 3;

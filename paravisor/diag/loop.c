@@ -137,7 +137,7 @@ void loop_run(struct loop *loop)
 		run_tasks(loop);
 		wait_ms = run_timers(loop);
 		/* one at a time: a handler may free others, so no event may lie in wait for them */
-		n = epoll_wait(loop->epoll, &event, 1, loop->tasks ? 0 : wait_ms);
+		n = epoll_wait(loop->epoll, &event, 1, loop->tasks || loop->stop ? 0 : wait_ms);
 		if (n == 1) {
 			struct loop_handler *handler = event.data.ptr;
 

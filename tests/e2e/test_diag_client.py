@@ -1,0 +1,460 @@
+"""`parapet shell`, `exec`, `kmsg`, `inspect` and so on, against our server and against a foreign one."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import termios
+import threading
+import time
+
+from diagnostics import PARAPET, Proxy, Server, data, fields, number
+from harness import check, timeout
+
+
+def client(server, *arguments, stdin=b"", limit=60, env=None):
+    """(exit code, stdout, stderr) of `parapet ARGUMENTS` with the VM's socket from $PARAPET_VM."""
+    done = subprocess.run([PARAPET, *arguments], input=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=limit,
+                          env={**os.environ, "PARAPET_VM": server.path, **(env or {})})
+    return done.returncode, done.stdout, done.stderr
+
+
+class Terminal:
+    """A client on a terminal of its own."""
+    def __init__(self, server, *arguments, rows=30, columns=100):
+        self.master, slave = pty.openpty()
+        self.slave = slave
+        self.resize(rows, columns)
+
+        def own_terminal():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        self.process = subprocess.Popen([PARAPET, *arguments], stdin=slave, stdout=slave, stderr=slave,
+                                        preexec_fn=own_terminal,
+                                        env={**os.environ, "PARAPET_VM": server.path, "TERM": "vt100"})
+        self.seen = b""
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def until(self, pattern, seconds=20):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.seen):
+            left = end - time.monotonic()
+            check(left > 0 and select.select([self.master], [], [], left)[0], f"shows {pattern}", self.seen)
+            try:
+                piece = os.read(self.master, 65536)
+            except OSError:
+                piece = b""
+            check(piece, f"shows {pattern} before its end", self.seen)
+            self.seen += piece
+        found = re.search(pattern, self.seen)
+        self.seen = self.seen[found.end():]
+        return found
+
+    def end(self):
+        code = self.process.wait(20)
+        os.close(self.slave)
+        os.close(self.master)
+        return code
+
+
+def test_exec():
+    with Server() as server:
+        check(client(server, "exec", "sh", "-c", "cat; echo err >&2; exit 7", stdin=b"in") ==
+              (7, b"in", b"err\n"), "streams and code")
+        check(client(server, "exec", "--", "sh", "-c", "kill -9 $$")[0] == 255, "signal")
+        code, _, err = client(server, "exec", "/nonexistent")
+        check(code == 125 and b"No such file" in err, "cannot run", (code, err))
+        check(client(server, "exec", "-e", "A=1", "-e", "HOME", "sh", "-c", "echo $A${HOME-none}")[1] ==
+              b"1none\n", "environment")
+        check(client(server, "exec", "-c", "-e", "X=", "/usr/bin/env")[1] == b"X=\n", "clear")
+        check(client(server, "exec", "-2", "sh", "-c", "echo a; echo b >&2") == (0, b"a\nb\n", b""), "combined")
+        check(client(server, "exec", "-r", "sh", "-c", "read x; echo $x", stdin=b"raw\n")[1] == b"raw\n", "raw")
+        check(client(server, "exec", "-n", "cat") == (0, b"", b""), "no input")
+        check(client(server, "shell", stdin=b"echo $((6*7))\nexit 3\n")[:2] == (3, b"42\n"), "script")
+        big = os.urandom(4 << 20)
+        check(client(server, "exec", "cat", stdin=big)[1] == big, "4 MiB")
+        # the reader goes: so does the program
+        pipe = subprocess.Popen([PARAPET, "exec", server.path, "yes"], stdout=subprocess.PIPE,
+                                env={k: v for k, v in os.environ.items() if k != "PARAPET_VM"})
+        pipe.stdout.read(100)
+        pipe.stdout.close()
+        check(pipe.wait(20) == 128 + signal.SIGPIPE, "a pipe that closes", pipe.returncode)
+        # signals are passed on
+        running = subprocess.Popen([PARAPET, "exec", server.path, "sh", "-c",
+                                    "trap 'echo term; exit 9' TERM; echo up; while :; do sleep 0.05; done"],
+                                   stdout=subprocess.PIPE)
+        check(running.stdout.readline() == b"up\n", "up")
+        running.send_signal(signal.SIGTERM)
+        check(running.stdout.read() == b"term\n" and running.wait(20) == 9, "SIGTERM")
+        running.stdout.close()
+
+
+def test_usage():
+    with Server() as server:
+        names = re.findall(r"^  ([a-z-]+) ", subprocess.run(
+            [PARAPET, "--help"], stdout=subprocess.PIPE, check=False).stdout.decode(), re.M) or []
+        for name in set(names) - {"run", "check"} | {"shell", "exec", "top"}:
+            code, out, err = client(server, name, "--help")
+            check(code == 0 and out.startswith(b"usage: parapet " + name.encode()) and not err, name, out)
+            code, out, err = client(server, name, "--no-such-option")
+            check(code == 2 and b"--help" in err, name, err)
+        for words, code in ((["exec"], 2), (["inspect", "a", "b", "c"], 2), (["inspect", "-d", "x"], 2),
+                            (["ping", "--vm", "/nonexistent"], 1), (["ping", "--vm", "no-such"], 1)):
+            got = client(server, *words)
+            check(got[0] == code and got[2].startswith(b"parapet: error: "), str(words), got)
+
+
+def test_shell_on_a_terminal():
+    with Server() as server:
+        fds = server.fds()
+        shell = Terminal(server, "shell", "-e", "PS1=ready> ")
+        shell.until(rb"ready> ")
+        shell.type("stty size; echo $TERM; tty\r")
+        shell.until(rb"30 100\r\n.*vt100\r\n/dev/pts/\d+\r\n")
+        shell.until(rb"ready> ")
+        shell.resize(50, 132)
+        time.sleep(0.3)
+        shell.type("stty size\r")
+        shell.until(rb"50 132\r\n")
+        shell.until(rb"ready> ")
+        shell.type("echo begin; sleep 100; echo not reached\r")
+        shell.until(rb"\r\nbegin\r\n")
+        shell.type("\x03")
+        shell.until(rb"ready> ")
+        shell.type("echo after $?\r")
+        shell.until(rb"after 130\r\n")
+        shell.type("exit 17\r")
+        check(shell.end() == 17, "exit code")
+        server.settle(fds + 2, "a shell")
+        shell = Terminal(server, "shell", "-e", "PS1=ready> ")
+        shell.until(rb"ready> ")
+        shell.type("\r~")
+        shell.type(".")
+        check(shell.end() == 128 + signal.SIGHUP, "left by ~.")
+        server.settle(fds + 2, "a shell that was left")
+        killed = Terminal(server, "shell", "-e", "PS1=ready> ")
+        killed.until(rb"ready> ")
+        killed.type("sleep 1000\r")
+        time.sleep(0.2)
+        killed.process.kill()
+        killed.end()
+        server.settle(fds + 2, "a client that was killed")
+
+
+def test_twenty_shells():
+    with Server() as server:
+        fds = server.fds()
+        shells = [Terminal(server, "shell", "-e", "PS1=ready> ") for _ in range(20)]
+        for shell in shells:
+            shell.until(rb"ready> ")
+        for i, shell in enumerate(shells):
+            shell.type(f"echo shell $(({i} + 1000))\r")
+        for i, shell in enumerate(shells):
+            shell.until(b"shell %d\r\n" % (i + 1000))
+        # idle shells leave the server alone
+        before = open(f"/proc/{server.pid}/status").read()
+        time.sleep(1)
+        after = open(f"/proc/{server.pid}/status").read()
+        pattern = r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)"
+        check(re.findall(pattern, before, re.M) == re.findall(pattern, after, re.M), "no wake-ups")
+        for shell in shells[:10]:
+            shell.type("exit\r")
+            check(shell.end() == 0, "exit")
+        for shell in shells[10:]:
+            shell.process.kill()
+            shell.end()
+        server.settle(fds + 2, "20 shells")
+
+
+@timeout(400)
+def test_a_thousand_exec():
+    with Server() as server:
+        client(server, "exec", "true")
+        fds = server.fds()
+        for _ in range(1000):
+            check(client(server, "exec", "-n", "true")[0] == 0, "true")
+        server.settle(fds, "1000 clients")
+
+
+def test_inspect():
+    with Server() as server:
+        code, out, _ = client(server, "inspect")
+        check(code == 0 and b"    vm: _,\n" in out and out.startswith(b"{\n"), "text", out)
+        code, out, _ = client(server, "inspect", "-r", "-j", "vm/partition")
+        tree = json.loads(out)
+        check(set(tree["vp"]) == {"0", "1"}, "json", tree)
+        check(json.loads(client(server, "inspect", "-j", "-d", "1", "vm/partition")[1])["vp"]["0"] is None, "depth")
+        code, _, err = client(server, "inspect", "vm/none")
+        check(code == 1 and err == b"parapet: error: vm/none: not found\n", "missing", err)
+        code, out, _ = client(server, "inspect", "-j", "vm/none")
+        check(code == 1 and json.loads(out) == {"$error": "not found"}, "missing", out)
+        check(client(server, "inspect", "-u", "9", "vm/limit")[:2] == (0, b"9\n"), "update")
+        check(client(server, "inspect", "-u", "debug", "trace/filter")[1] == b"debug\n", "update of a text")
+        code, _, err = client(server, "inspect", "-u", "x", "vm/limit")
+        check(code == 1 and b"not a number" in err, "wrong value", err)
+        code, out, _ = client(server, "inspect", "-w", "-c", "3", "-p", "0.2", "-j", "-r", "vm/partition/vp/0")
+        looks = [json.loads(line)["stats"]["vtl_transitions"] for line in out.splitlines()]
+        check(len(looks) == 3 and looks[0] == 0 and all(2500 < rate < 5500 for rate in looks[1:]), "rates", looks)
+        start = time.monotonic()
+        code, out, _ = client(server, "inspect", "-j", "-t", "0.3", "vm/slow")
+        check(time.monotonic() - start < 2.5 and json.loads(out) == {"$error": "unresolved"}, "timeout", out)
+        code, out, _ = client(server, "ps")
+        check(code == 0 and re.search(rb"^ *%d .* diagd$" % server.pid, out, re.M), "ps", out)
+        check("diagd" in json.loads(client(server, "ps", "-j")[1]), "ps --json")
+        code, out, _ = client(server, "top", "-b", "-c", "2", "-p", "0.3", limit=20)
+        check(code == 0 and out.count(b"VTL2 memory") == 2 and b"hypercall" in out and b"port_in" in out, "top", out)
+
+
+def test_top_on_a_terminal():
+    with Server() as server:
+        top = Terminal(server, "top", "-p", "0.2")
+        top.until(rb"\x1b\[\?1049h")
+        top.until(rb"port_in")
+        top.type("q")
+        top.until(rb"\x1b\[\?1049l")
+        check(top.end() == 0, "q")
+
+
+def test_other_commands():
+    with Server() as server:
+        check(client(server, "ping")[:2] == (0, b"diagnostics answer\n"), "ping")
+        check(client(server, "pause")[0] == 0, "pause")
+        code, _, err = client(server, "pause")
+        check(code == 1 and err == b"parapet: error: already paused\n", "twice", err)
+        check(client(server, "resume")[0] == 0, "resume")
+        check(client(server, "restart")[0] == 0, "restart")
+        code, _, err = client(server, "start", "-e", "A=b", "--", "--x")
+        check(code == 1 and b"started already" in err, "start", err)
+        check(client(server, "save-state")[1] == b"s" * 100000, "state")
+        with open("/etc/passwd", "rb") as f:
+            check(client(server, "file", "/etc/passwd") == (0, f.read(), b""), "file")
+        target = server.folder + "/out"
+        code, _, err = client(server, "file", "-o", target, "/nonexistent")
+        check(code == 1 and b"No such file" in err and not os.path.exists(target), "no file", err)
+        code, _, err = client(server, "capture")
+        check(code == 1 and b"no network adapter" in err, "capture", err)
+        code, _, err = client(server, "core-dump", "-o", target, "-p", "1")
+        check(code == 1 and b"underhill-dump" in err and not os.path.exists(target), "no dump program", err)
+        code, _, err = client(server, "crash", "-n", "nobody")
+        check(code == 1 and b"diagd" in err, "crash: who is there", err)
+        if os.access("/dev/kmsg", os.R_OK):
+            code, out, _ = client(server, "kmsg")
+            check(code == 0 and b"[invalid" not in out, "kmsg", out[:500])
+    with Server(env={"OPENHCL_CONFIDENTIAL": "1"}) as server:
+        code, out, _ = client(server, "ping")
+        check(code == 0 and b"confidential" in out, "restricted", out)
+        code, _, err = client(server, "exec", "true")
+        check(code == 125 and b"not implemented: refused: the VM is confidential" in err, "refusal", err)
+        check(client(server, "inspect", "build_info")[0] == 0, "safe nodes")
+
+
+# --- a foreign server: odd, and within the rules
+
+class Foreign:
+    """Answers by script: service/method -> function(payload) -> body of the Response."""
+    def __init__(self, answers, split=1, silent=None):
+        self.folder = tempfile.mkdtemp(prefix="parapet-diag-")
+        self.path = self.folder + "/vm.sock"
+        self.answers, self.split, self.silent = answers, split, silent
+        self.calls, self.sockets = [], {}
+        self.proxy = Proxy(self.path, self.connect)
+
+    def connect(self, port):
+        ours, theirs = socket.socketpair()
+        threading.Thread(target=self.control if port == 1 else self.data, args=(ours,), daemon=True).start()
+        return theirs
+
+    def data(self, sock):
+        id_ = 2 ** 40 + len(self.sockets)
+        self.sockets[id_] = sock
+        for byte in struct.pack("<Q", id_):
+            sock.sendall(bytes([byte]))
+            time.sleep(0.001)
+
+    def control(self, sock):
+        def read(size):
+            out = b""
+            while len(out) < size:
+                more = sock.recv(size - len(out))
+                if not more:
+                    raise OSError("closed")
+                out += more
+            return out
+        try:
+            while True:
+                size, stream, _, _ = struct.unpack(">IIBB", read(10))
+                request = dict(fields(read(size)))
+                name = request[1].decode() + "/" + request[2].decode()
+                self.calls.append((name, request.get(3, b""), request.get(4, 0)))
+                answer = self.answers.get(name)
+                body = answer(self, request.get(3, b"")) if answer else \
+                    data(1, number(1, 12) + data(2, "what?"))
+                # an answer that nobody asked for, flags, and everything in small pieces
+                frames = struct.pack(">IIBB", 2, 0x7777, 2, 9) + b"\x12\0"
+                if name != self.silent:
+                    frames += struct.pack(">IIBB", len(body), stream, 2, 0x55) + body
+                for i in range(0, len(frames), self.split):
+                    sock.sendall(frames[i:i + self.split])
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.proxy.close()
+        shutil.rmtree(self.folder)
+
+
+def ids_of(payload):
+    found = dict(fields(payload))
+    return [found.get(n, 0) for n in (4, 5, 6)]
+
+
+def ok(payload=b""):
+    return data(2, payload, always=True)
+
+
+def test_foreign_server():
+    def execute(foreign, payload):
+        ids = ids_of(payload)
+
+        def later():
+            time.sleep(0.2)
+            foreign.sockets[ids[1]].sendall(b"late output")
+            foreign.sockets[ids[1]].shutdown(socket.SHUT_WR)
+            if ids[2]:
+                foreign.sockets[ids[2]].close()
+        if ids[1]:
+            threading.Thread(target=later, daemon=True).start()
+        return ok(number(1, 77))
+    answers = {
+        "diag.UnderhillDiag/Exec": execute,
+        "diag.UnderhillDiag/Wait": lambda *_: ok(number(1, 5)),
+        # an empty envelope, as other ttrpc implementations send it for an empty result
+        "diag.UnderhillDiag/Pause": lambda *_: b"",
+        # a status without code is no success; details are not looked at
+        "diag.UnderhillDiag/Resume": lambda *_: data(1, data(2, "odd") + data(3, b"\x0a\x01x"), always=True),
+        "diag.UnderhillDiag/Restart": lambda *_: b"\xff",
+    }
+    with Foreign(answers) as server:
+        check(client(server, "exec", "prog", "", "x")[:2] == (5, b"late output"), "output after the exit code")
+        name, payload, _ = server.calls[0]
+        ids = ids_of(payload)
+        check(name == "diag.UnderhillDiag/Exec" and payload == data(1, "prog") + data(2, "", always=True)
+              + data(2, "x") + b"".join(number(4 + i, v) for i, v in enumerate(ids)), "Exec", payload)
+        check(ids == [2 ** 40, 2 ** 40 + 1, 2 ** 40 + 2], "in order, opened before the call", ids)
+        check(server.calls[1][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "Wait at once")
+        check(client(server, "ping")[0] == 0, "a server without Ping")
+        check(client(server, "pause")[0] == 0, "no payload, no status")
+        check(client(server, "resume")[0] == 1, "odd status")
+        check(client(server, "restart")[0] == 1, "garbage")
+        code, _, err = client(server, "kmsg")
+        check(code == 1 and b"what?" in err, "unknown method", err)
+        # a terminal: LINES and COLUMNS, then stty for a resize
+        server.calls.clear()
+        shell = Terminal(server, "shell", "-t")
+        shell.until(b"late output")
+        check(shell.end() == 5, "code")
+        check([c[0] for c in server.calls[:2]] == ["parapet.Diag/Ping", "diag.UnderhillDiag/Exec"], "asks first")
+        payload = server.calls[1][1]
+        env = [dict(fields(v)) for n, v in fields(payload) if n == 8]
+        check({1: b"LINES", 2: b"30"} in env and {1: b"COLUMNS", 2: b"100"} in env, "size", env)
+        check(1000 not in dict(fields(payload)), "no additions of ours")
+
+
+def test_foreign_resize():
+    def execute(foreign, payload):
+        ids = ids_of(payload)
+        if ids[1]:
+            foreign.sockets[ids[1]].sendall(b"up")
+        return ok(number(1, 4711))
+    # Wait is answered with something that nobody asked for: the program goes on
+    answers = {"diag.UnderhillDiag/Exec": execute}
+    with Foreign({**answers, "diag.UnderhillDiag/Wait": None}, silent="diag.UnderhillDiag/Wait") as server:
+        shell = Terminal(server, "shell", "-t")
+        shell.until(b"up")
+        time.sleep(0.2)
+        shell.resize(44, 99)
+        for _ in range(500):
+            if len(server.calls) >= 4:
+                break
+            time.sleep(0.01)
+        check(b"stty rows 44 cols 99 </proc/4711/fd/0" in server.calls[-1][1], "stty", server.calls)
+        shell.process.kill()
+        shell.end()
+
+
+def test_foreign_inspect():
+    entry = data(1, "0a10") + data(2, b"\x0a\0") + data(3, b"\x0a\0")
+    deep = data(1, "x\x1b[31m") + data(2, data(3, data(1, data(1, data(6, data(1, 'q"\n\\')))))) + data(3, b"\x1a\0")
+    answer = data(1, data(4, data(1, entry) + data(1, deep)))
+    answers = {"inspect.InspectService/Inspect": lambda *_: ok(answer)}
+    with Foreign(answers) as server:
+        code, out, _ = client(server, "inspect", "-r", "a//b")
+        check(code == 0 and out == b'{\n    0a10: _,\n    x\\x1b[31m: "q\\"\\n\\\\",\n}\n', "text", out)
+        check(server.calls[0] == ("inspect.InspectService/Inspect", data(1, "a//b") + number(2, 0xFFFFFFFF), 10 ** 9),
+              "the request", server.calls)
+        check(json.loads(client(server, "inspect", "-j")[1]) == {"0a10": None, "x\x1b[31m": 'q"\n\\'}, "json")
+    for bad in (b"\xff", b"", data(1, b""), data(1, data(4, data(1, data(1, "n")))), data(1, data(9, b""))):
+        with Foreign({"inspect.InspectService/Inspect": lambda *_: ok(bad)}, split=1000) as server:
+            code, _, err = client(server, "inspect")
+            check(code == 1 and b"malformed" in err, "hostile answer", (bad, code, err))
+
+
+def test_foreign_kmsg():
+    def log(foreign, payload):
+        sock = foreign.sockets[dict(fields(payload))[2]]
+        sock.sendall(b"6,1,1500000,-;plain \\x5c \\x1b[1m\n KEY=value\n\0"
+                     b"27,2,2000001,-,caller=T1;vm: text\0" b"garbage\0" b"6,3,1,-;" + b"x" * 5000 + b"\0"
+                     b"31,4,2500000,c;end\0cut off")
+        sock.shutdown(socket.SHUT_WR)
+        return ok()
+    with Foreign({"diag.UnderhillDiag/Kmsg": log}, split=1000) as server:
+        code, out, _ = client(server, "kmsg")
+        check(code == 0 and out == b"[    1.500000] plain \\ <1b>[1m\n[    2.000001] vm: text\n[invalid record]\n"
+              b"[invalid record]\n[    2.500000] end\n", "records", out)
+        out = client(server, "kmsg", "-j", "-l", "3")[1].splitlines()
+        check(json.loads(out[0]) == {"level": 3, "facility": 3, "sequence": 2, "usec": 2000001, "text": "vm: text"},
+              "json", out)
+
+
+def test_handshake():
+    """A VMM that is slow, refuses, or answers with something else."""
+    folder = tempfile.mkdtemp(prefix="parapet-diag-")
+
+    class Named:
+        path = folder + "/sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(Named.path)
+    listener.listen(10)
+    answers = [b"", b"ERR\n", b"OK", b"O" * 100, b"OK 1\n\x05\0"]
+    seen = []
+
+    def serve():
+        for answer in answers:
+            sock, _ = listener.accept()
+            seen.append(sock.recv(100))
+            sock.sendall(answer)
+            sock.close()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    for _ in answers:
+        code, _, err = client(Named, "exec", "true")
+        check(code == 125 and err.startswith(b"parapet: error: "), "clear error", (code, err))
+    check(seen == [b"CONNECT 2\n"] * len(answers), "nothing after the line", seen)
+    listener.close()
+    shutil.rmtree(folder)

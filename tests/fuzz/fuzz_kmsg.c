@@ -1,0 +1,28 @@
+/* Kernel log records from a hostile server. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/diag/kmsg.h"
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+	static struct kmsg_splitter splitter;
+	struct pb_bytes input = {data, size}, bytes;
+	struct kmsg_record record;
+	char text[256];
+
+	splitter = (struct kmsg_splitter){0};
+	while (kmsg_split(&splitter, &input, &bytes)) {
+		if (bytes.size > KMSG_RECORD_MAX)
+			abort();
+		if (!kmsg_parse(bytes, &record))
+			continue;
+		if (record.level > 7 || record.text.size > bytes.size)
+			abort();
+		if (kmsg_unescape(record.text, size & 1, text, sizeof(text)) >= sizeof(text))
+			abort();
+	}
+	return 0;
+}
