@@ -16,34 +16,41 @@ struct inspect_chunk {
 	_Alignas(16) u8 data[];
 };
 
+static struct inspect_chunk *add_chunk(struct inspect_tree *tree, size_t wanted)
+{
+	size_t size = MAX(wanted, (size_t)CHUNK_SIZE);
+	struct inspect_chunk *chunk;
+
+	if (size > tree->limit - tree->used)
+		return NULL;
+	chunk = malloc(sizeof(*chunk) + size);
+	if (!chunk)
+		return NULL;
+	*chunk = (struct inspect_chunk){.next = tree->chunks, .size = size};
+	tree->chunks = chunk;
+	tree->used += size;
+	return chunk;
+}
+
 static void *allocate(struct inspect_tree *tree, size_t size)
 {
 	struct inspect_chunk *chunk = tree->chunks;
-	size_t chunk_size;
 	void *at;
 
-	if (size > tree->limit || tree->failed)
-		goto failed;
+	if (size > tree->limit || tree->failed) {
+		tree->failed = true;
+		return NULL;
+	}
 	size = ALIGN_UP(size, 16);
-	if (!chunk || size > chunk->size - chunk->used) {
-		chunk_size = MAX(size, (size_t)CHUNK_SIZE);
-		if (chunk_size > tree->limit - tree->used)
-			goto failed;
-		chunk = malloc(sizeof(*chunk) + chunk_size);
-		if (!chunk)
-			goto failed;
-		chunk->next = tree->chunks;
-		chunk->used = 0;
-		chunk->size = chunk_size;
-		tree->chunks = chunk;
-		tree->used += chunk_size;
+	if (!chunk || size > chunk->size - chunk->used)
+		chunk = add_chunk(tree, size);
+	if (!chunk) {
+		tree->failed = true;
+		return NULL;
 	}
 	at = chunk->data + chunk->used;
 	chunk->used += size;
 	return memset(at, 0, size);
-failed:
-	tree->failed = true;
-	return NULL;
 }
 
 static const char *copy_text(struct inspect_tree *tree, const char *text, size_t size)

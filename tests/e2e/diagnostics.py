@@ -186,7 +186,8 @@ class Server:
                                         stderr=self.log, cwd="/", env={**os.environ, **(env or {})})
         self.pid = self.process.pid
         for _ in range(500):
-            if os.path.exists(self.sockets[2]) and (not link or os.path.exists(self.folder + "/link")):
+            names = self.descriptors()
+            if any("signalfd" in name for name in names) and (not link or os.path.exists(self.folder + "/link")):
                 break
             time.sleep(0.01)
         self.proxy = Proxy(self.path, self.connect)
@@ -201,6 +202,13 @@ class Server:
             return None
         return sock
 
+    def descriptors(self):
+        names = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(OSError):
+                names.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+        return names
+
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
@@ -214,8 +222,8 @@ class Server:
             if not self.children() and self.fds() <= fds:
                 return
             time.sleep(0.01)
-        links = [os.readlink(f"/proc/{self.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{self.pid}/fd")]
-        check(False, f"{what}: {self.fds()} descriptors (had {fds}), children {self.children()}", links)
+        check(False, f"{what}: {self.fds()} descriptors (had {fds}), children {self.children()}",
+              self.descriptors())
 
     def __enter__(self):
         return self
