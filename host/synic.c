@@ -265,6 +265,23 @@ void stimer_end_of_message(struct vp *vp, enum vtl vtl)
 	}
 }
 
+/* In 100 ns units */
+#define RAN_ENOUGH   500
+#define FIRST_GAP    1000
+#define GREATEST_GAP 100000
+
+/*
+ * The guest sets its timers as it likes, and what one costs the host may be more than its period:
+ * then each entry would end before the first instruction. Progress comes before punctuality.
+ */
+void stimer_interrupted(struct vp *vp, u64 ran)
+{
+	if (ran >= RAN_ENOUGH)
+		vp->timer_gap = 0;
+	else
+		vp->timer_gap = MIN(MAX(2 * vp->timer_gap, FIRST_GAP), GREATEST_GAP);
+}
+
 void stimer_run(struct vp *vp)
 {
 	u64 now = vm_reference_time(vp->vm), next = ~0ull;
@@ -283,7 +300,7 @@ void stimer_run(struct vp *vp)
 		return;
 	vp->timer_armed_for = next;
 	if (next != ~0ull) {
-		u64 ns = MIN(next - now, 36000000000ull) * 100;
+		u64 ns = MIN(MAX(next - now, vp->timer_gap), 36000000000ull) * 100;
 
 		its.it_value.tv_sec = (time_t)(ns / 1000000000);
 		its.it_value.tv_nsec = (long)(ns % 1000000000);

@@ -25,6 +25,8 @@ int stimer_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value);
 u64 stimer_read(struct vp *vp, enum vtl vtl, u32 msr);
 /* After EOM: messages of timers that found their slot taken. VP thread. */
 void stimer_end_of_message(struct vp *vp, enum vtl vtl);
+/* A timer ended a run of the VP after `ran` (100 ns units). VP thread. */
+void stimer_interrupted(struct vp *vp, u64 ran);
 /* Fires what is due in both VTLs and arms the thread's timer for the next. VP thread. */
 void stimer_run(struct vp *vp);
 

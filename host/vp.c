@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "common/log.h"
 #include "host/cpuid.h"
@@ -748,6 +749,7 @@ static void run_once(struct vp *vp)
 	enum vtl vtl = atomic_load(&vp->active);
 	struct vtl_vp *v = &vp->vtl[vtl];
 	char regs[1024];
+	u64 entered;
 
 	if (vtl == VTL0) {
 		v->run->request_interrupt_window = (vp->deliverable_wanted &
@@ -755,12 +757,16 @@ static void run_once(struct vp *vp)
 		vp->entry_regs = *regs_of(vp, VTL0);
 		vp->entry_sregs = *sregs_of(vp, VTL0);
 	}
+	entered = __rdtsc();
 	if (!ioctl(v->fd, KVM_RUN, 0)) {
 		handle_exit(vp, vtl);
 		return;
 	}
 	switch (errno) {
 	case EINTR:
+		if (vp->timer_armed_for == 0)
+			stimer_interrupted(vp, (__rdtsc() - entered) / (vp->vm->tsc_hz / 10000000));
+		break;
 	case EAGAIN: break;
 	case EFAULT:
 		vp->stats.count[vtl == VTL0 ? COUNT_EXIT_VTL0 : COUNT_EXIT_VTL2]++;

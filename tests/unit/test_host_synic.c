@@ -325,6 +325,32 @@ static void periods(void **state)
 	}
 }
 
+/* Timers that end each entry at once are put off, more and more, until the guest gets somewhere. */
+static void progress(void **state)
+{
+	struct stimer *t = &vp->vtl[VTL0].synic.timer[0];
+	u64 before = 0;
+
+	(void)state;
+	msr_hyperv_write(vp, VTL0, COUNT(0), 1);
+	msr_hyperv_write(vp, VTL0, CONFIG(0), DIRECT | HV_STIMER_ENABLE | HV_STIMER_PERIODIC);
+	for (unsigned i = 0; i < 12; i++) {
+		stimer_interrupted(vp, 100);
+		t->deadline = 1;
+		vp->timer_armed_for = 0;
+		stimer_run(vp);
+		assert_true(fake.timer_ns >= MIN(2 * before, 10000000u));
+		before = fake.timer_ns;
+	}
+	assert_int_equal(before, 10000000);
+	stimer_interrupted(vp, 1000);
+	t->deadline = 1;
+	vp->timer_armed_for = 0;
+	stimer_run(vp);
+	assert_true(fake.timer_ns <= 100000);
+	msr_hyperv_write(vp, VTL0, CONFIG(0), 0);
+}
+
 static void timer_message_waits_for_eom(void **state)
 {
 	volatile struct hv_message *m = slot_of(VTL0, SINT);
@@ -375,6 +401,7 @@ int main(void)
 		T(timers_refused),
 		T(direct_one_shot),
 		T(periods),
+		T(progress),
 		T(timer_message_waits_for_eom),
 	};
 
