@@ -125,9 +125,10 @@ static size_t encode_varint(u8 out[VARINT_MAX], u64 value)
 
 void pb_varint(struct pb_writer *w, u64 value)
 {
-	u8 bytes[VARINT_MAX];
+	u8 bytes[VARINT_MAX] = {0};
+	size_t size = encode_varint(bytes, value);
 
-	pb_raw(w, bytes, encode_varint(bytes, value));
+	pb_raw(w, bytes, size);
 }
 
 static void tag(struct pb_writer *w, u32 field, enum pb_type type)
@@ -145,7 +146,7 @@ void pb_put_u64(struct pb_writer *w, u32 field, u64 value)
 
 void pb_put_s64_zigzag(struct pb_writer *w, u32 field, s64 value)
 {
-	pb_put_u64(w, field, (u64)value << 1 ^ (u64)(value >> 63));
+	pb_put_u64(w, field, (u64)value << 1 ^ (value < 0 ? ~0ull : 0));
 }
 
 void pb_put_bytes_always(struct pb_writer *w, u32 field, struct pb_bytes value)

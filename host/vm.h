@@ -84,7 +84,7 @@ struct vp {
 	bool timer_created;
 	/* Reference time; all ones: not armed; 0: has fired. Written by the signal handler. */
 	volatile u64 timer_armed_for;
-	/* Least time until the next expiry, 100 ns: grows while timers leave a VTL no time to run */
+	/* Least time to the next expiry, 100 ns: grows while timers leave a VTL no time to run */
 	u64 timer_gap;
 
 	pthread_mutex_t lock;

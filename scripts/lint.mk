@@ -24,9 +24,8 @@ lint-static:
 		$(filter-out tests/% %.h,$(OUR_C))
 
 # Each header alone, and twice. The paravisor's own headers may need those of the VTL2 kernel.
-HEADERS := $(wildcard common/*.h common/abi/*.h igvm/*.h loader/*.h vtl2-devices/*.h paravisor/*.h \
-	paravisor/diag/*.h host/diag/*.h \
-	host/*.h)
+HEADERS := $(foreach folder,common igvm loader vtl2-devices paravisor host,\
+	$(wildcard $(folder)/*.h $(folder)/*/*.h))
 header_flags = $(if $(filter paravisor/%,$(1)),$(MUSL_CC) $(VTL2_CFLAGS),$(CC) $(NATIVE_CFLAGS) \
 	$(if $(filter loader/%,$(1)),-I$(LIBFDT_SRC)))
 $(B)/headers/%.ok: % | $(KERNEL) $(LIBS)

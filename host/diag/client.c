@@ -225,12 +225,23 @@ u32 diag_send(struct diag_client *client, const char *service, const char *metho
 	return 0;
 }
 
+/* Empty without memory. data: free() it. */
+static struct pb_bytes copy_bytes(struct pb_bytes bytes)
+{
+	u8 *copy = malloc(bytes.size + 1);
+
+	if (!copy)
+		return (struct pb_bytes){0};
+	if (bytes.size)
+		memcpy(copy, bytes.data, bytes.size);
+	return (struct pb_bytes){copy, bytes.size};
+}
+
 static void keep_reply(struct diag_client *client, const struct ttrpc_frame *frame)
 {
 	struct diag_reply *reply = calloc(1, sizeof(*reply));
 	struct ttrpc_response response;
 	struct pb_bytes message = {0};
-	u8 *copy;
 
 	if (!reply)
 		return;
@@ -248,10 +259,7 @@ static void keep_reply(struct diag_client *client, const struct ttrpc_frame *fra
 		/* neither status nor payload: an empty success of servers other than OpenHCL */
 		reply->code = response.code;
 		message = response.message;
-		copy = malloc(response.payload.size + 1);
-		if (copy && response.payload.size)
-			memcpy(copy, response.payload.data, response.payload.size);
-		reply->payload = (struct pb_bytes){copy, copy ? response.payload.size : 0};
+		reply->payload = copy_bytes(response.payload);
 	}
 	reply->message = pb_copy_text(message);
 	if (!reply->message)

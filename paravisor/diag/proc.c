@@ -163,13 +163,11 @@ void proc_describe_interrupts(struct inspect *i, char *text)
 {
 	unsigned cpu[CPUS_MAX];
 	size_t cpus = 0;
-	char *line = next_line(&text);
+	char *line = next_line(&text), *word = line ? strstr(line, "CPU") : NULL;
 
 	inspect_level(i, INSPECT_SAFE);
-	while (line && cpus < CPUS_MAX && (line = strstr(line, "CPU"))) {
-		line += 3;
-		cpu[cpus++] = (unsigned)strtoul(line, &line, 10);
-	}
+	for (; word && cpus < CPUS_MAX; word = strstr(word, "CPU"))
+		cpu[cpus++] = (unsigned)strtoul(word + 3, &word, 10);
 	while ((line = next_line(&text)))
 		describe_interrupt(i, line, cpu, cpus);
 }
