@@ -6,6 +6,7 @@
 #include "paravisor/gmem.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/klog.h"
+#include "paravisor/inspection.h"
 #include "paravisor/linux_boot.h"
 #include "paravisor/machine.h"
 #include "paravisor/mshv.h"
@@ -142,6 +143,7 @@ int paravisor_main(void)
 		/* hands out the first console credit */
 		machine_flush();
 	}
+	inspection_start(&config); /* the guest runs without it, too */
 	if (!vp_start_all(&config, &plan))
 		stop_crash("virtual processors cannot be started");
 	for (;;)

@@ -12,6 +12,11 @@ static const char *const exit_name[EXIT_KINDS] = {
 	[EXIT_DELIVERABLE] = "deliverable", [EXIT_CPUID] = "cpuid",
 };
 
+const char *stats_exit_name(enum exit_kind kind)
+{
+	return exit_name[kind];
+}
+
 void stats_count_hypercall(struct vp_stats *stats, u16 code)
 {
 	for (size_t i = 0; i < STATS_HYPERCALLS; i++) {

@@ -34,6 +34,9 @@ struct vp_stats {
 	u64 hypercall_other;
 };
 
+/* "port_in"... */
+const char *stats_exit_name(enum exit_kind kind);
+
 void stats_count_hypercall(struct vp_stats *stats, u16 code);
 
 /*

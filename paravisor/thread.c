@@ -33,7 +33,7 @@ static void *thread_main(void *arg)
 	/* the raw call: C libraries disagree on whether a thread may do this */
 	if (start.class == THREAD_URGENT)
 		syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &param);
-	else
+	else if (start.class == THREAD_VP)
 		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 1);
 	return start.run(start.arg);
 }

@@ -5,8 +5,9 @@
 #include "common/types.h"
 
 enum thread_class {
-	THREAD_VP,     /* yields to everything else on its CPU: it runs the guest for ever */
-	THREAD_URGENT, /* timers and messages: pulls the CPU out of the guest at once */
+	THREAD_VP,	/* yields to everything else on its CPU: it runs the guest for ever */
+	THREAD_SERVICE, /* answers questions: before the guest, after all that is urgent */
+	THREAD_URGENT,	/* timers and messages: pulls the CPU out of the guest at once */
 };
 
 /* Starts a detached thread; name of at most 15 characters. False (and a log line) on failure. */

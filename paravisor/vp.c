@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FCW_RESET	0x0040
@@ -95,8 +96,62 @@ static void init_processor(struct vp *vp)
 
 /* ---- loop ---- */
 
+#define PAUSE_SECONDS 5
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool wanted;
+	u32 held; /* processors */
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Waits where a pause wants it. */
+static void pass_gate(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	if (gate.wanted) {
+		gate.held++;
+		pthread_cond_broadcast(&gate.changed);
+		while (gate.wanted)
+			pthread_cond_wait(&gate.changed, &gate.lock);
+		gate.held--;
+	}
+	pthread_mutex_unlock(&gate.lock);
+}
+
+void vp_resume_all(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.wanted = false;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+bool vp_pause_all(void)
+{
+	struct timespec end;
+	bool all;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += PAUSE_SECONDS;
+	pthread_mutex_lock(&gate.lock);
+	gate.wanted = true;
+	pthread_mutex_unlock(&gate.lock);
+	for (u32 i = 0; i < vp_count; i++)
+		vp_kick(i);
+	pthread_mutex_lock(&gate.lock);
+	while (gate.held < vp_count && !pthread_cond_timedwait(&gate.changed, &gate.lock, &end))
+		;
+	all = gate.held == vp_count;
+	pthread_mutex_unlock(&gate.lock);
+	if (!all)
+		vp_resume_all();
+	return all;
+}
+
 static void do_work(struct vp *vp)
 {
+	pass_gate();
 	if (vp->index == 0)
 		intercept_offer_pic(vp);
 }

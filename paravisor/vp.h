@@ -26,6 +26,13 @@ bool vp_start_all(const struct config *config, const struct linux_boot_plan *pla
 /* Makes a processor leave the guest and look for work. Any thread. */
 void vp_kick(u32 index);
 
+/*
+ * Takes all processors out of the guest and holds them; false, and they go on, when one does not
+ * come within some seconds. Not from a VP's thread.
+ */
+bool vp_pause_all(void);
+void vp_resume_all(void);
+
 /* For statistics; NULL beyond the last. */
 const struct vp *vp_get(u32 index);
 
