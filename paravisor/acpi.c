@@ -381,7 +381,80 @@ static void aml_isa_device(struct writer *w, const struct isa_device *device)
 	aml_end(w, body);
 }
 
-static void build_dsdt(struct writer *w, const struct acpi_chipset *c)
+#define ACPI_QWORD_MEMORY 0x8a
+#define ACPI_RANGE_FIXED  (BIT(2) | BIT(3)) /* both ends; produced for the devices below */
+#define ACPI_MEMORY_WRITE 1u
+#define AML_WINDOW	  46u /* bytes of a memory descriptor */
+#define AML_WINDOWS	  4u  /* a buffer size of one byte holds no more */
+
+/* The MMIO ranges of the guest as resources that VMBus devices may use (6.4.3.5.1) */
+static void aml_windows(struct writer *w, const struct config *config)
+{
+	u32 count = 0;
+	size_t buffer;
+
+	for (u32 i = 0; i < config->range_count; i++)
+		count += config->range[i].type == SHIM_MEM_VTL0_MMIO;
+	count = MIN(count, AML_WINDOWS);
+	aml_name(w, "_CRS");
+	put8(w, AML_BUFFER);
+	buffer = aml_begin(w);
+	put8(w, AML_BYTE);
+	put8(w, (u8)(count * AML_WINDOW + 2));
+	for (u32 i = 0; i < config->range_count && count; i++) {
+		const struct config_range *range = &config->range[i];
+
+		if (range->type != SHIM_MEM_VTL0_MMIO)
+			continue;
+		count--;
+		put8(w, ACPI_QWORD_MEMORY);
+		put16(w, AML_WINDOW - 3);
+		put8(w, 0); /* memory */
+		put8(w, ACPI_RANGE_FIXED);
+		put8(w, ACPI_MEMORY_WRITE);
+		put64(w, 0);
+		put64(w, range->base);
+		put64(w, range->base + range->size - 1);
+		put64(w, 0);
+		put64(w, range->size);
+	}
+	put8(w, 0x79); /* end tag, no checksum */
+	put8(w, 0);
+	aml_end(w, buffer);
+}
+
+static void aml_name_string(struct writer *w, const char *name, const char *value)
+{
+	aml_name(w, name);
+	put8(w, AML_STRING);
+	put(w, value, strlen(value) + 1);
+}
+
+/* By these nodes Linux and Windows find VMBus; the names are those that Hyper-V gives them. */
+static void aml_vmbus(struct writer *w, const struct config *config)
+{
+	size_t module, bus;
+
+	put8(w, AML_EXT);
+	put8(w, AML_DEVICE);
+	module = aml_begin(w);
+	put(w, "VMOD", 4);
+	aml_name_string(w, "_HID", "ACPI0004");
+	aml_name_byte(w, "_UID", 0);
+	aml_windows(w, config);
+	put8(w, AML_EXT);
+	put8(w, AML_DEVICE);
+	bus = aml_begin(w);
+	put(w, "VMBS", 4);
+	aml_name_string(w, "_HID", "VMBus");
+	aml_name_string(w, "_DDN", "VMBUS");
+	aml_name_byte(w, "_UID", 0);
+	aml_name_byte(w, "_STA", 0xf);
+	aml_end(w, bus);
+	aml_end(w, module);
+}
+
+static void build_dsdt(struct writer *w, const struct config *config, const struct acpi_chipset *c)
 {
 	const struct isa_device devices[] = {
 		{"COM1", "PNP0501", 1, c->com[0].port, 8, c->com[0].irq},
@@ -410,6 +483,7 @@ static void build_dsdt(struct writer *w, const struct acpi_chipset *c)
 	put(w, "\\_SB_", 5);
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
 		aml_isa_device(w, &devices[i]);
+	aml_vmbus(w, config);
 	aml_end(w, scope);
 	table_end(w, start);
 }
@@ -431,7 +505,7 @@ size_t acpi_build(const struct config *config, const struct acpi_chipset *chipse
 		t[32] = 2; /* version */
 	}
 	dsdt = ALIGN_UP(w.at, 16);
-	build_dsdt(&w, chipset);
+	build_dsdt(&w, config, chipset);
 	fadt = ALIGN_UP(w.at, 16);
 	build_fadt(&w, chipset, gpa + facs, gpa + dsdt);
 	madt = ALIGN_UP(w.at, 16);

@@ -16,6 +16,7 @@
 
 static bool link_absent;
 static hostlink_receive_fn on_receive;
+static hostlink_other_fn on_other;
 
 bool hostlink_post(enum hostlink_op op, u16 index, const void *data, size_t size)
 {
@@ -47,8 +48,14 @@ static void receive_one(const struct hv_message *raw)
 {
 	const struct hostlink_message *message = (const void *)raw->payload;
 
-	if (raw->type != HOSTLINK_TYPE || raw->payload_size > HV_MESSAGE_PAYLOAD_SIZE ||
-	    raw->payload_size < offsetof(struct hostlink_message, data) ||
+	if (raw->type != HOSTLINK_TYPE || raw->payload_size > HV_MESSAGE_PAYLOAD_SIZE)
+		return;
+	/* VMBus has the same type, and the same SINT */
+	if (raw->sender != HOSTLINK_CONNECTION) {
+		on_other(raw->payload, raw->payload_size);
+		return;
+	}
+	if (raw->payload_size < offsetof(struct hostlink_message, data) ||
 	    message->length > raw->payload_size - offsetof(struct hostlink_message, data))
 		return;
 	on_receive(message);
@@ -70,7 +77,7 @@ static void *receive_loop(void *arg)
 	}
 }
 
-bool hostlink_start(hostlink_receive_fn receive)
+bool hostlink_start(hostlink_receive_fn receive, hostlink_other_fn other)
 {
 	int result = mshv_unmask_messages();
 
@@ -79,5 +86,6 @@ bool hostlink_start(hostlink_receive_fn receive)
 		return false;
 	}
 	on_receive = receive;
+	on_other = other;
 	return thread_start("hostlink", THREAD_URGENT, receive_loop, NULL);
 }

@@ -13,7 +13,9 @@ bool hostlink_post(enum hostlink_op op, u16 index, const void *data, size_t size
 
 /* Called on the receive thread for each message from the host; message is a checked copy. */
 typedef void (*hostlink_receive_fn)(const struct hostlink_message *message);
+/* The same for messages of other senders on the SINT: VMBus. Not checked but for their size. */
+typedef void (*hostlink_other_fn)(const void *payload, size_t size);
 /* Starts the receive thread. False when it cannot start; posting works without it. */
-bool hostlink_start(hostlink_receive_fn receive);
+bool hostlink_start(hostlink_receive_fn receive, hostlink_other_fn other);
 
 #endif

@@ -9,6 +9,7 @@
 #include "paravisor/machine.h"
 #include "paravisor/regs.h"
 #include "paravisor/stop.h"
+#include "paravisor/vmbus/vmbus.h"
 #include "paravisor/vp_regs.h"
 
 #include <pthread.h>
@@ -232,14 +233,19 @@ static void on_hypercall(struct vp *vp, const struct hv_hypercall_message *messa
 	u64 long_mode = HV_EXEC_CR0_PE | HV_EXEC_EFER_LMA;
 	bool is_64bit = (message->header.execution_state & long_mode) == long_mode &&
 			(message->header.cs.attributes & BIT(13));
-	u16 code = (u16)(is_64bit ? context->rcx : context->rax);
+	u64 control = is_64bit ? context->rcx : (u32)context->rax | context->rdx << 32;
+	u64 input = is_64bit ? context->rdx : (u32)context->rcx | context->rbx << 32;
+	u16 code = HV_CONTROL_CODE(control);
 	u16 status = HV_STATUS_INVALID_HYPERCALL_CODE;
 
 	vp->stats.exits[EXIT_HYPERCALL]++;
 	stats_count_hypercall(&vp->stats, code);
-	/* nobody in VTL2 owns a connection yet */
-	if (code == HV_CALL_POST_MESSAGE || code == HV_CALL_SIGNAL_EVENT)
-		status = HV_STATUS_INVALID_CONNECTION_ID;
+	if (code == HV_CALL_POST_MESSAGE && !(control & HV_CONTROL_FAST))
+		status = vmbus_post_message(input);
+	else if (code == HV_CALL_POST_MESSAGE)
+		status = HV_STATUS_INVALID_HYPERCALL_INPUT;
+	else if (code == HV_CALL_SIGNAL_EVENT)
+		status = vmbus_signal_event(control & HV_CONTROL_FAST, input);
 	context->rax = status;
 	if (!is_64bit)
 		context->rdx = 0;

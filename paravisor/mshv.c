@@ -45,7 +45,8 @@ static bool setup_hypercalls(void)
 	static const u16 used[] = {
 		HV_CALL_MODIFY_VTL_PROTECTION_MASK, HV_CALL_INSTALL_INTERCEPT,
 		HV_CALL_GET_VP_REGISTERS,	    HV_CALL_SET_VP_REGISTERS,
-		HV_CALL_ASSERT_VIRTUAL_INTERRUPT,
+		HV_CALL_ASSERT_VIRTUAL_INTERRUPT,   HV_CALL_POST_MESSAGE_DIRECT,
+		HV_CALL_SIGNAL_EVENT_DIRECT,
 	};
 	u8 bitmap[32] = {0};
 	struct mshv_vtl_hvcall_setup setup = {

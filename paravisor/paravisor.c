@@ -15,6 +15,7 @@
 #include "paravisor/report.h"
 #include "paravisor/stop.h"
 #include "paravisor/thread.h"
+#include "paravisor/vmbus/vmbus.h"
 #include "paravisor/vp.h"
 
 #include "common/bytes.h"
@@ -138,7 +139,10 @@ int paravisor_main(void)
 	thread_unpin();
 	if (!machine_init())
 		stop_crash("the guest's devices cannot be set up");
-	if (hostlink_start(on_message)) {
+	if (!vmbus_init(&config))
+		stop_crash("the guest's VMBus cannot be set up");
+	if (hostlink_start(on_message, vmbus_receive)) {
+		vmbus_connect();
 		hostlink_post(HOSTLINK_TIME, 0, NULL, 0);
 		/* hands out the first console credit */
 		machine_flush();

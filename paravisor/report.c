@@ -4,6 +4,7 @@
 #include "paravisor/file.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/machine.h"
+#include "paravisor/vmbus/vmbus.h"
 #include "paravisor/vp.h"
 
 #include <ctype.h>
@@ -113,6 +114,8 @@ void report_send(void)
 		stats_format(i, &vp->stats, text, sizeof(text));
 		send(text);
 	}
+	vmbus_report(text, sizeof(text));
+	send(text);
 	send_memory();
 	send_devices();
 	hostlink_post(HOSTLINK_STATS, 0, NULL, 0);

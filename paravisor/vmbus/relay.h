@@ -1,0 +1,66 @@
+/*
+ * Passes the host's VMBus offers on to the guest: a client of the host and the guest's server,
+ * joined channel by channel. The rings stay between guest and host: the guest's page lists, event
+ * flag and connection id go to the host unchanged, so that each signals the other without VTL2.
+ * What VTL2 wants for itself, a keeper takes out of the offers before the guest sees them.
+ *
+ * Pure: what leaves goes through the client's and the server's ops. No locks: the caller serialises
+ * all calls of server, client and relay.
+ */
+#ifndef PARAPET_PARAVISOR_VMBUS_RELAY_H
+#define PARAPET_PARAVISOR_VMBUS_RELAY_H
+
+#include "common/vmbus/client.h"
+#include "common/vmbus/server.h"
+
+struct relay;
+
+struct relay_config {
+	/* HvPostMessage to the host, see struct vmbus_client_ops */
+	int (*post)(void *ctx, u32 connection, const void *msg, size_t len);
+	void *ctx;
+	struct vmbus_server *guest;
+	u32 connection; /* where the host is to be asked; 0: VMBUS_CONN_VTL2_REDIRECT */
+};
+
+/* NULL without memory. */
+struct relay *relay_new(const struct relay_config *config);
+/* After vmbus_server_free() of the guest's. */
+void relay_free(struct relay *r);
+
+/* Begins: contact, then offers. 0, or -errno when the host has no VMBus. */
+int relay_connect(struct relay *r);
+/* A message of the host, copied out of its slot. */
+void relay_message(struct relay *r, const void *msg, size_t len);
+void relay_pump(struct relay *r);
+bool relay_waiting(const struct relay *r);
+
+/* Ops of the guest's server that are the relay's. */
+void relay_tl_connect(struct relay *r, const struct guid *endpoint, const struct guid *service,
+		      const struct guid *silo);
+
+/* Who keeps offers for VTL2: a channel that it wants is its own until it has released it. */
+struct relay_keeper {
+	bool (*wants)(void *ctx, const struct vmbus_msg_offer *offer);
+	/* Answers to requests by the client functions, see struct vmbus_client_ops; optional. */
+	void (*opened)(void *ctx, u16 channel, u32 status);
+	void (*gpadl_created)(void *ctx, u16 channel, u32 gpadl, u32 status);
+	void (*gpadl_torndown)(void *ctx, u16 channel, u32 gpadl);
+	/* Stop using it, then relay_keeper_release(). */
+	void (*rescinded)(void *ctx, u16 channel);
+};
+#define RELAY_KEEPERS 4
+/* Before relay_connect(); the first who wants an offer gets it. False: too many keepers. */
+bool relay_add_keeper(struct relay *r, const struct relay_keeper *keeper, void *ctx);
+/* For a keeper's requests. */
+struct vmbus_client *relay_host(struct relay *r);
+void relay_keeper_release(struct relay *r, u16 channel);
+
+struct relay_info {
+	struct vmbus_client_info host;
+	unsigned relayed, kept;
+	u64 offers, dropped_offers, opens;
+};
+void relay_describe(const struct relay *r, struct relay_info *info);
+
+#endif
