@@ -147,7 +147,11 @@ static void add_hyperv(struct table *t, const struct vm *vm, enum vtl vtl)
 		   HV_PRIV_VP_INDEX | HV_PRIV_REFERENCE_TSC | HV_PRIV_FREQUENCY_MSRS |
 		   HV_PRIV_TSC_INVARIANT | HV_PRIV_POST_MESSAGES | HV_PRIV_SIGNAL_EVENTS |
 		   HV_PRIV_START_VP;
-	u32 features = HV_FEAT_FREQUENCY_MSRS | HV_FEAT_CRASH_MSRS;
+	/*
+	 * Direct stimers: a guest whose timers come as messages takes them in the slot of VMBus,
+	 * and Linux then loses its clock event under its feet when it leaves VMBus.
+	 */
+	u32 features = HV_FEAT_FREQUENCY_MSRS | HV_FEAT_CRASH_MSRS | HV_FEAT_STIMER_DIRECT;
 	u32 hints = HV_HINT_RELAXED_TIMING | HV_HINT_DEPRECATE_AUTOEOI;
 
 	if (vtl == VTL2) {
@@ -156,7 +160,6 @@ static void add_hyperv(struct table *t, const struct vm *vm, enum vtl vtl)
 		 * Direct stimers and IPIs by hypercall pass through this program; LAPIC timers and
 		 * IPIs of a VTL that does not run at the moment would stay inside KVM unseen.
 		 */
-		features |= HV_FEAT_STIMER_DIRECT;
 		if (vm->vps > 1)
 			hints |= HV_HINT_CLUSTER_IPI;
 	}
