@@ -20,6 +20,7 @@
 #include "host/hostlink.h"
 #include "host/image.h"
 #include "host/hvsocket.h"
+#include "host/ic.h"
 #include "host/kvm.h"
 #include "host/uart.h"
 #include "host/vm.h"
@@ -42,7 +43,7 @@ struct options {
 	const char *image, *kernel, *initrd, *cmdline, *bootargs;
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
-	const char *vtl2_vsock;
+	const char *vsock, *vtl2_vsock;
 	unsigned cpus;
 	u64 memory;
 	bool no_reboot, synic_intercepts;
@@ -67,6 +68,7 @@ static void usage(FILE *f)
 		"stdio)\n"
 		"  --serial2 SPEC      guest COM2, as above (default null)\n"
 		"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
+		"  --vsock PATH        Unix socket for connections to the guest (hybrid vsock)\n"
 		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
 		"'parapet shell'\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
@@ -129,6 +131,7 @@ enum {
 	OPT_SERIAL,
 	OPT_SERIAL2,
 	OPT_VTL2_SERIAL,
+	OPT_VSOCK,
 	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
 	OPT_NO_REBOOT,
@@ -150,6 +153,7 @@ static const struct option long_options[] = {
 	{"serial", 1, 0, OPT_SERIAL},
 	{"serial2", 1, 0, OPT_SERIAL2},
 	{"vtl2-serial", 1, 0, OPT_VTL2_SERIAL},
+	{"vsock", 1, 0, OPT_VSOCK},
 	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
 	{"no-reboot", 0, 0, OPT_NO_REBOOT},
@@ -183,6 +187,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_SERIAL: o->serial[0] = optarg; break;
 		case OPT_SERIAL2: o->serial[1] = optarg; break;
 		case OPT_VTL2_SERIAL: o->vtl2_serial = optarg; break;
+		case OPT_VSOCK: o->vsock = optarg; break;
 		case OPT_VTL2_VSOCK: o->vtl2_vsock = optarg; break;
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
 		case OPT_MARK: o->mark = optarg; break;
@@ -304,8 +309,9 @@ struct session {
 	const struct options *o;
 	struct chardev serial[HOSTLINK_PORTS], vtl2_serial;
 	int wake, signals, outcome_event;
-	int vtl2_listener;
-	struct hvsocket *vtl2_vsock;
+	int listener[VTLS]; /* of --vsock and --vtl2-vsock, -1: none */
+	struct hvsocket *vsock[VTLS];
+	struct ic *ic;
 	struct timeline timeline;
 	double userspace_seen_ms;
 	u64 stats_at_userspace[MAX_VPS]; /* VTL2 entries */
@@ -316,6 +322,32 @@ static u64 vtl2_entries(const struct vp *vp)
 {
 	return vp->stats.count[COUNT_VTL2_ENTRY_INTERRUPT] +
 	       vp->stats.count[COUNT_VTL2_ENTRY_INTERCEPT];
+}
+
+/* What the guest told of itself and what passed to and from it. ic_info has no quotes to escape */
+static void write_guest(FILE *f, const struct session *s)
+{
+	struct hvsocket_stats sock = {0};
+	struct ic_info info;
+
+	ic_describe(s->ic, &info);
+	fprintf(f,
+		"  \"guest\": {\"shutdown\": %s, \"heartbeat\": %s, \"timesync\": %s, \"kvp\": %s, "
+		"\"heartbeats\": %llu, \"heartbeat_age_ms\": %lld, \"time_samples\": %llu, "
+		"\"pairs\": {",
+		info.shutdown ? "true" : "false", info.heartbeat ? "true" : "false",
+		info.timesync ? "true" : "false", info.kvp ? "true" : "false",
+		(unsigned long long)info.heartbeats, (long long)info.heartbeat_age_ms,
+		(unsigned long long)info.time_samples);
+	for (unsigned i = 0; i < info.pairs; i++)
+		fprintf(f, "%s\"%s\": \"%s\"", i ? ", " : "", info.pair[i].key, info.pair[i].value);
+	if (s->vsock[VTL0])
+		hvsocket_stats(s->vsock[VTL0], &sock);
+	fprintf(f,
+		"}},\n  \"vsock\": {\"to_guest\": %llu, \"from_guest\": %llu, "
+		"\"connected\": %llu, \"refused\": %llu},\n",
+		(unsigned long long)sock.to_guest, (unsigned long long)sock.from_guest,
+		(unsigned long long)sock.connected, (unsigned long long)sock.refused);
 }
 
 static void write_stats(const struct session *s, const struct vm *vm)
@@ -354,6 +386,7 @@ static void write_stats(const struct session *s, const struct vm *vm)
 		"\"vtl2_entries_per_s_and_vp\": %.2f},\n",
 		s->userspace_seen_ms > 0 ? ms : 0.0, (unsigned long long)entries,
 		s->userspace_seen_ms > 0 && ms > 0 ? (double)entries * 1e3 / ms / vm->vps : 0.0);
+	write_guest(f, s);
 	fprintf(f, "  \"paravisor\": \"");
 	for (const char *p = s->paravisor_stats ? s->paravisor_stats : ""; *p; p++)
 		if (*p == '\n')
@@ -526,16 +559,26 @@ static void abandon_output(struct session *s)
 	atomic_store(&s->vtl2_serial.abandon, true);
 }
 
+static const char *vsock_path(const struct options *o, enum vtl vtl)
+{
+	return vtl == VTL2 ? o->vtl2_vsock : o->vsock;
+}
+
 /* VMBus and what hangs on it. Returns 0, or -1 after an error line. */
 static int start_devices(struct session *s, struct vm *vm)
 {
 	vm->vmbus = vmbus_create(vm);
 	if (!vm->vmbus)
 		return -1;
-	if (s->vtl2_listener >= 0) {
-		s->vtl2_vsock = hvsocket_create(vm->vmbus, VTL2, s->vtl2_listener,
-						s->o->vtl2_vsock);
-		if (!s->vtl2_vsock)
+	s->ic = ic_create(vm);
+	if (!s->ic)
+		return -1;
+	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++) {
+		if (s->listener[vtl] < 0)
+			continue;
+		s->vsock[vtl] = hvsocket_create(vm->vmbus, vtl, s->listener[vtl],
+						vsock_path(s->o, vtl));
+		if (!s->vsock[vtl])
 			return -1;
 	}
 	return vmbus_start(vm->vmbus);
@@ -545,8 +588,12 @@ static int start_devices(struct session *s, struct vm *vm)
 static void end_devices(struct session *s, struct vm *vm)
 {
 	vmbus_stop(vm->vmbus);
-	hvsocket_destroy(s->vtl2_vsock);
-	s->vtl2_vsock = NULL;
+	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++) {
+		hvsocket_destroy(s->vsock[vtl]);
+		s->vsock[vtl] = NULL;
+	}
+	ic_destroy(s->ic);
+	s->ic = NULL;
 	vmbus_destroy(vm->vmbus);
 	vm->vmbus = NULL;
 }
@@ -608,9 +655,11 @@ static int open_session(struct session *s)
 			return -1;
 	if (chardev_open(&s->vtl2_serial, s->o->vtl2_serial ? s->o->vtl2_serial : "null"))
 		return -1;
-	if (s->o->vtl2_vsock) {
-		s->vtl2_listener = hvsocket_listen(s->o->vtl2_vsock);
-		if (s->vtl2_listener < 0)
+	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++) {
+		if (!vsock_path(s->o, vtl))
+			continue;
+		s->listener[vtl] = hvsocket_listen(vsock_path(s->o, vtl));
+		if (s->listener[vtl] < 0)
 			return -1;
 	}
 	sigemptyset(&set);
@@ -634,13 +683,14 @@ static void close_session(struct session *s)
 	for (unsigned i = 0; i < HOSTLINK_PORTS; i++)
 		chardev_close(&s->serial[i]);
 	chardev_close(&s->vtl2_serial);
-	hvsocket_unlisten(s->vtl2_listener, s->o->vtl2_vsock);
+	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
+		hvsocket_unlisten(s->listener[vtl], vsock_path(s->o, vtl));
 }
 
 int run_command(int argc, char **argv)
 {
 	struct kvm_check checks[32];
-	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1, .vtl2_listener = -1};
+	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1, .listener = {-1, -1}};
 	struct vm_config config = {0};
 	enum vm_outcome outcome;
 	struct options o;
