@@ -27,7 +27,7 @@ $(B)/asan/diagd: $(B)/asan/tests/e2e/diagd.o $(B)/asan/libparapet.a
 	$(Q)$(CC) -fsanitize=address,undefined -o $@ $^ -lpthread $(NATIVE_LIBS)
 e2e test test-long: $(B)/asan/diagd
 
-e2e test test-long: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser
+e2e test test-long: $(RAW_GUEST) $(B)/asan/parapet $(B)/e2e/unixcat $(B)/e2e/asuser $(B)/e2e/hybrid
 
 # Programs that `make bench` runs on the (nested) host
 BENCH := $(B)/bench/timeline $(B)/bench/kvm_exit

@@ -1,0 +1,189 @@
+/*
+ * What Hyper-V's daemons and sockets need in a guest, for tests:
+ *   hv echo PORT            answers connections of the host, one after the other
+ *   hv ping PORT N SIZE     connects to the host and bounces N messages of SIZE bytes
+ *   hv kvp                  the daemon behind hv_utils' key-value pairs, in the background
+ */
+#include <fcntl.h>
+#include <linux/hyperv.h>
+#include <linux/vm_sockets.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+static int fail(const char *what)
+{
+	perror(what);
+	return 1;
+}
+
+static int open_socket(void)
+{
+	return socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static struct sockaddr_vm address(unsigned cid, unsigned port)
+{
+	return (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
+}
+
+static bool write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static bool read_all(int fd, char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = read(fd, data, len);
+
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static int echo(unsigned port)
+{
+	struct sockaddr_vm any = address(VMADDR_CID_ANY, port);
+	static char data[65536];
+	int s = open_socket();
+
+	if (s < 0 || bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 16))
+		return fail("listen");
+	printf("HV-ECHO-READY\n");
+	fflush(stdout);
+	for (;;) {
+		int c = accept(s, NULL, NULL);
+		ssize_t n;
+
+		if (c < 0)
+			return fail("accept");
+		while ((n = read(c, data, sizeof(data))) > 0)
+			if (!write_all(c, data, (size_t)n))
+				break;
+		close(c);
+	}
+}
+
+static int ping(unsigned port, unsigned count, size_t size)
+{
+	struct sockaddr_vm host = address(VMADDR_CID_HOST, port);
+	char *out = malloc(size), *in = malloc(size);
+	struct timespec a, b;
+	int s = open_socket();
+	double ms;
+
+	if (s < 0 || !out || !in || connect(s, (struct sockaddr *)&host, sizeof(host)))
+		return fail("connect");
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (unsigned i = 0; i < count; i++) {
+		memset(out, (int)i, size);
+		if (!write_all(s, out, size) || !read_all(s, in, size))
+			return fail("ping");
+		if (memcmp(in, out, size)) {
+			printf("message %u came back changed\n", i);
+			return 1;
+		}
+	}
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
+	printf("HV-PING %u of %zu bytes in %.1f ms\n", count, size, ms);
+	close(s);
+	free(in);
+	free(out);
+	return 0;
+}
+
+/* --- key-value pairs: Documentation of the messages is include/uapi/linux/hyperv.h */
+
+static const char *const keys[] = {
+	"FullyQualifiedDomainName",
+	"IntegrationServicesVersion",
+	"NetworkAddressIPv4",
+	"NetworkAddressIPv6",
+	"OSBuildNumber",
+	"OSName",
+	"OSMajorVersion",
+	"OSMinorVersion",
+	"OSVersion",
+	"ProcessorArchitecture",
+};
+
+static void answer(struct hv_kvp_msg *m)
+{
+	struct hv_kvp_exchg_msg_value *data = &m->body.kvp_enum_data.data;
+	unsigned index = m->body.kvp_enum_data.index;
+	bool enumerate = m->kvp_hdr.operation == KVP_OP_ENUMERATE &&
+			 m->kvp_hdr.pool == KVP_POOL_AUTO;
+	struct utsname u;
+
+	uname(&u);
+	if (!enumerate || index >= sizeof(keys) / sizeof(keys[0])) {
+		m->error = (int)HV_S_CONT;
+		return;
+	}
+	m->error = HV_S_OK;
+	data->value_type = REG_SZ;
+	snprintf((char *)data->key, sizeof(data->key), "%s", keys[index]);
+	switch (index) {
+	case 0: snprintf((char *)data->value, sizeof(data->value), "%s", u.nodename); break;
+	case 4:
+	case 8: snprintf((char *)data->value, sizeof(data->value), "%s", u.release); break;
+	case 5: snprintf((char *)data->value, sizeof(data->value), "Debian test guest"); break;
+	case 9: snprintf((char *)data->value, sizeof(data->value), "%s", u.machine); break;
+	default: data->value[0] = 0;
+	}
+	data->key_size = (unsigned)strlen((char *)data->key) + 1;
+	data->value_size = (unsigned)strlen((char *)data->value) + 1;
+}
+
+static int kvp(void)
+{
+	static struct hv_kvp_msg m;
+	int fd = open("/dev/vmbus/hv_kvp", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail("/dev/vmbus/hv_kvp");
+	m.kvp_hdr.operation = KVP_OP_REGISTER1;
+	if (write(fd, &m, sizeof(m)) != sizeof(m))
+		return fail("register");
+	if (daemon(1, 1))
+		return fail("daemon");
+	while (read(fd, &m, sizeof(m)) == sizeof(m)) {
+		if (m.kvp_hdr.operation == KVP_OP_REGISTER1)
+			continue;
+		answer(&m);
+		if (write(fd, &m, sizeof(m)) != sizeof(m))
+			return fail("answer");
+	}
+	return fail("read");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "echo"))
+		return echo((unsigned)atoi(argv[2]));
+	if (argc == 5 && !strcmp(argv[1], "ping"))
+		return ping((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]),
+			    (size_t)atol(argv[4]));
+	if (argc == 2 && !strcmp(argv[1], "kvp"))
+		return kvp();
+	fprintf(stderr, "usage: hv echo PORT | ping PORT N SIZE | kvp\n");
+	return 2;
+}
