@@ -94,7 +94,10 @@ static void signal_guest(struct hvsock_conn *c, bool signal)
 		vmbus_channel_signal(c->ch);
 }
 
-/* Throws away what comes; ends the connection when both have said all and the guest has read. */
+/*
+ * Throws away what comes; ends the connection when the guest has read all. It need not have said
+ * all: nobody would read it, and a guest program waits for the end of its peer, not of one half.
+ */
 static void linger(struct hvsock_conn *c)
 {
 	bool signal = false;
@@ -108,8 +111,7 @@ static void linger(struct hvsock_conn *c)
 			break;
 	}
 	signal_guest(c, signal);
-	if (c->pipe.rx->corrupt || c->pipe.tx->corrupt ||
-	    (c->pipe.peer_finished && vmbus_pipe_drained(&c->pipe)))
+	if (c->pipe.rx->corrupt || c->pipe.tx->corrupt || vmbus_pipe_drained(&c->pipe))
 		rescind(c);
 }
 

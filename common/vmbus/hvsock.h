@@ -68,7 +68,7 @@ size_t hvsock_room(struct hvsock_conn *c);
 int hvsock_shutdown(struct hvsock_conn *c);
 /*
  * The user leaves; c must not be used any more. What was written is still delivered, what the guest
- * sends is thrown away, until both have ended or the linger time is over. now: rescind at once.
+ * sends is thrown away, until it has read all or the linger time is over. now: rescind at once.
  */
 void hvsock_close(struct hvsock_conn *c, bool now);
 void *hvsock_user(const struct hvsock_conn *c);
