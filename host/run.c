@@ -17,6 +17,7 @@
 
 #include "common/log.h"
 #include "host/chardev.h"
+#include "host/diag/client.h"
 #include "host/hostlink.h"
 #include "host/image.h"
 #include "host/hvsocket.h"
@@ -44,6 +45,7 @@ struct options {
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
 	const char *vsock, *vtl2_vsock;
+	char named[HVSOCKET_PATH_MAX]; /* what --name stands for */
 	unsigned cpus;
 	u64 memory;
 	bool no_reboot, synic_intercepts;
@@ -68,6 +70,7 @@ static void usage(FILE *f)
 		"stdio)\n"
 		"  --serial2 SPEC      guest COM2, as above (default null)\n"
 		"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
+		"  --name NAME         lets 'parapet shell NAME' and the like find this VM\n"
 		"  --vsock PATH        Unix socket for connections to the guest (hybrid vsock)\n"
 		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
 		"'parapet shell'\n"
@@ -131,6 +134,7 @@ enum {
 	OPT_SERIAL,
 	OPT_SERIAL2,
 	OPT_VTL2_SERIAL,
+	OPT_NAME,
 	OPT_VSOCK,
 	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
@@ -153,6 +157,7 @@ static const struct option long_options[] = {
 	{"serial", 1, 0, OPT_SERIAL},
 	{"serial2", 1, 0, OPT_SERIAL2},
 	{"vtl2-serial", 1, 0, OPT_VTL2_SERIAL},
+	{"name", 1, 0, OPT_NAME},
 	{"vsock", 1, 0, OPT_VSOCK},
 	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
@@ -166,9 +171,31 @@ static const struct option long_options[] = {
 	{0},
 };
 
+/* The socket that the client looks for under that name. */
+static int use_name(struct options *o, const char *name)
+{
+	char *slash;
+
+	if (!*name || strchr(name, '/') || strchr(name, ':') ||
+	    !diag_running_path(name, o->named, sizeof(o->named))) {
+		log_error("--name %s: expected a short word without '/' and ':'", name);
+		return -1;
+	}
+	slash = strrchr(o->named, '/');
+	*slash = 0;
+	if (mkdir(o->named, 0700) && errno != EEXIST) {
+		log_error("%s: %s", o->named, strerror(errno));
+		return -1;
+	}
+	*slash = '/';
+	o->vtl2_vsock = o->named;
+	return 0;
+}
+
 /* Returns 0, or the exit code plus one when the program is done. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
+	const char *name = NULL;
 	unsigned long n;
 	char *end;
 	int opt;
@@ -187,6 +214,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_SERIAL: o->serial[0] = optarg; break;
 		case OPT_SERIAL2: o->serial[1] = optarg; break;
 		case OPT_VTL2_SERIAL: o->vtl2_serial = optarg; break;
+		case OPT_NAME: name = optarg; break;
 		case OPT_VSOCK: o->vsock = optarg; break;
 		case OPT_VTL2_VSOCK: o->vtl2_vsock = optarg; break;
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
@@ -228,6 +256,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 	if (!o->image) {
 		log_error("--image is missing; see 'parapet run --help'");
+		return 3;
+	}
+	if (name && (o->vtl2_vsock || use_name(o, name))) {
+		if (o->vtl2_vsock)
+			log_error("--name and --vtl2-vsock exclude each other");
 		return 3;
 	}
 	if ((o->initrd || o->cmdline) && !o->kernel) {

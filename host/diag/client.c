@@ -26,19 +26,28 @@ static bool is_socket(const char *path)
 	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-bool diag_socket_path(const char *vm, char *path, size_t size)
+bool diag_running_path(const char *name, char *path, size_t size)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (run && *run)
+		n = snprintf(path, size, "%s/parapet/%s.vsock", run, name);
+	else
+		n = snprintf(path, size, "/run/parapet/%s.vsock", name);
+	return n > 0 && (size_t)n < size;
+}
+
+bool diag_socket_path(const char *vm, char *path, size_t size)
+{
 	int n;
 
 	if (!strncmp(vm, "vsock:", 6))
 		n = snprintf(path, size, "%s", vm + 6);
 	else if (strchr(vm, '/') || is_socket(vm))
 		n = snprintf(path, size, "%s", vm);
-	else if (run && *run)
-		n = snprintf(path, size, "%s/parapet/%s.vsock", run, vm);
 	else
-		n = snprintf(path, size, "/run/parapet/%s.vsock", vm);
+		return diag_running_path(vm, path, size);
 	return n > 0 && (size_t)n < size;
 }
 

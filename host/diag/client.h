@@ -38,6 +38,8 @@ struct diag_client {
  * False if the name is too long.
  */
 bool diag_socket_path(const char *vm, char *path, size_t size);
+/* Where a VM that runs under that name has its socket. False if the name is too long. */
+bool diag_running_path(const char *name, char *path, size_t size);
 
 void diag_client_init(struct diag_client *client, const char *vm, unsigned wait_s);
 void diag_client_close(struct diag_client *client);

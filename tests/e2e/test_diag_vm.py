@@ -7,12 +7,13 @@ from machine import BUSYBOX, PROGRAM
 # The guest's console is a pipe, so that the end of the script can still switch it off.
 SCRIPT = r"""
 cd /tmp
+export XDG_RUNTIME_DIR=/tmp
 mkfifo console
 exec 3<>console
 {program} run --cpus 2 --image {image} --kernel {kernel} --initrd {initrd} --memory 512M \
-    --cmdline 'console=ttyS0 quiet' --vtl2-vsock /tmp/v.sock <console >guest 2>&1 &
+    --cmdline 'console=ttyS0 quiet' --name demo <console >guest 2>&1 &
 vm=$!
-parapet() {{ command=$1; shift; {program} $command /tmp/v.sock "$@"; }}
+parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
 check() {{ echo "== $1"; }}
 i=0
 until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 1; done
@@ -26,7 +27,7 @@ check twenty
 i=0; while [ $((i += 1)) -le 20 ]; do parapet exec /bin/sh -c "sleep 1; echo $i" >n$i & last=$!; p="$p $last"; done
 for pid in $p; do wait $pid || echo "failed"; done
 cat n1 n20
-check killed; {program} exec /tmp/v.sock /bin/sleep 1000 & pid=$!; sleep 2
+check killed; {program} exec demo /bin/sleep 1000 & pid=$!; sleep 2
 parapet ps | grep -c ' sleep$'; kill -9 $pid; sleep 5; parapet ps | grep -c ' sleep$'
 parapet inspect -r diag
 check pause; parapet pause; echo "code $?"; parapet pause; echo "code $?"
@@ -36,9 +37,9 @@ b=$(parapet inspect vm/partition/vp/0/stats/vtl_transitions); [ "$a" = "$b" ] &&
 parapet resume; echo "code $?"
 check restart; diag=$(parapet ps | sed -n 's/^ *\([0-9]*\) .* diag$/\1/p')
 parapet exec /bin/kill -9 $diag >/dev/null 2>&1; sleep 4; parapet ping; parapet kmsg | grep -c 'starting them again'
-check second; {program} run --image {image} --kernel {kernel} --vtl2-vsock /tmp/v.sock 2>&1; echo "code $?"
+check second; {program} run --image {image} --kernel {kernel} --vtl2-vsock /tmp/parapet/demo.vsock 2>&1; echo "code $?"
 check file; parapet file /proc/version; parapet file /no/such/file; echo "code $?"
-check end; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; [ -e /tmp/v.sock ] || echo removed
+check end; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; [ -e /tmp/parapet/demo.vsock ] || echo removed
 """
 
 
