@@ -18,7 +18,8 @@
 
 #define DEFAULT_QUEUE	64
 #define RECHECK_MS	100
-#define LOGGED_MISTAKES 20 /* per connection */
+#define LOGGED_MISTAKES 10  /* per connection */
+#define LOGGED_LINES	100 /* in all: a guest may connect again and again */
 #define TRANSIENT_FIRST 1024
 
 enum chan_state {
@@ -116,7 +117,7 @@ struct vmbus_server {
 	struct vmbus_outbox out;
 	u32 sendable; /* while paused: so many may still go */
 
-	unsigned mistakes;
+	unsigned mistakes, lines;
 	u64 messages_in, messages_out, refused, dropped, lost, contacts;
 };
 
@@ -131,8 +132,9 @@ __attribute__((format(printf, 2, 3))) static void mistake(struct vmbus_server *s
 	va_list ap;
 
 	s->dropped++;
-	if (s->mistakes >= LOGGED_MISTAKES)
+	if (s->mistakes >= LOGGED_MISTAKES || s->lines >= LOGGED_LINES)
 		return;
+	s->lines++;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -899,8 +901,9 @@ static void negotiate(struct vmbus_server *s)
 	s->contacts++;
 	if (!version_known(version) || version > s->cfg.max_version || c->sint != s->cfg.sint ||
 	    c->vtl != s->cfg.vtl || !vp_ok) {
-		log_info("%s: version %u.%u for VTL%u, SINT%u, VP %u: not supported", s->cfg.name,
-			 version >> 16, version & 0xffff, c->vtl, c->sint, vp);
+		if (s->lines++ < LOGGED_LINES)
+			log_info("%s: version %u.%u for VTL%u, SINT%u, VP %u: not supported",
+				 s->cfg.name, version >> 16, version & 0xffff, c->vtl, c->sint, vp);
 		send(s, &msg, len);
 		s->sint = s->cfg.sint;
 		return;

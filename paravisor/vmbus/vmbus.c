@@ -18,6 +18,7 @@
 #define RETRY_FIRST_MS 1u
 #define RETRY_MAX_MS   64u
 #define NEVER	       UINT64_MAX
+#define LOGGED_LINES   32 /* a guest may come and go without end */
 
 /* One lock for server, client and relay; never held while the guest runs. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -111,7 +112,12 @@ static void arm_timer(void *ctx, unsigned ms)
 
 static void connection(void *ctx, u32 version)
 {
+	static unsigned lines;
+
 	(void)ctx;
+	if (lines == LOGGED_LINES)
+		return;
+	lines++;
 	if (version)
 		log_info("VMBus: guest connected, version %u.%u", version >> 16, version & 0xffff);
 	else

@@ -44,6 +44,11 @@ def test_msrs_and_hypercalls():
 
 
 @timeout(330)
+def test_vmbus():
+    hostile("vmbus", image=IMAGE_DEBUG)
+
+
+@timeout(330)
 def test_intercepts_as_messages():
     """The same by the other way from the hypervisor to VTL2."""
     hostile("string-io,vtl2-memory,instructions,unknown-msrs,processors,timers", cpus=2,

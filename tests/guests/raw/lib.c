@@ -305,7 +305,7 @@ static const struct {
 	{"instructions", test_instructions}, {"ioapic", test_ioapic},
 	{"unknown-msrs", test_unknown_msrs}, {"hyperv-msrs", test_hyperv_msrs},
 	{"hypercalls", test_hypercalls},     {"timers", test_timers},
-	{"processors", test_processors},
+	{"processors", test_processors},     {"vmbus", test_vmbus},
 };
 
 /* Length of the word at the start of text, which ends at a comma, a space or the end */

@@ -169,6 +169,7 @@ void test_hyperv_msrs(void);
 void test_hypercalls(void);
 void test_timers(void);
 void test_processors(void);
+void test_vmbus(void);
 /* These end the machine in the way that their word names. */
 void end_with(const char *word);
 
