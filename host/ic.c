@@ -185,19 +185,16 @@ bool ic_shutdown(struct ic *ic, bool reboot)
 {
 	bool asked;
 
-	iothread_lock(ic->io);
 	ic->shutdown_status = UINT32_MAX;
 	asked = vmbus_ic_shutdown(&ic->part[SHUTDOWN],
 				  IC_SHUTDOWN_FORCE | (reboot ? IC_SHUTDOWN_RESTART : 0),
 				  "asked for on the host");
 	rearm(ic);
-	iothread_unlock(ic->io);
 	return asked;
 }
 
 void ic_describe(struct ic *ic, struct ic_info *info)
 {
-	iothread_lock(ic->io);
 	*info = (struct ic_info){
 		.shutdown = ic->part[SHUTDOWN].state == IC_READY,
 		.heartbeat = ic->part[HEARTBEAT].state == IC_READY,
@@ -210,5 +207,4 @@ void ic_describe(struct ic *ic, struct ic_info *info)
 		.pairs = ic->pairs,
 	};
 	memcpy(info->pair, ic->pair, sizeof(info->pair));
-	iothread_unlock(ic->io);
 }

@@ -16,7 +16,7 @@ void ic_destroy(struct ic *ic);
 
 /*
  * Asks the guest to shut itself down, or to reboot. False: its driver is not there, or has not
- * answered the last request. Any thread.
+ * answered the last request. With the I/O thread's lock held.
  */
 bool ic_shutdown(struct ic *ic, bool reboot);
 
@@ -37,7 +37,7 @@ struct ic_info {
 	struct ic_pair pair[IC_PAIRS];
 	unsigned pairs;
 };
-/* Any thread. */
+/* With the I/O thread's lock held. */
 void ic_describe(struct ic *ic, struct ic_info *info);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/version.h"
+#include "host/control.h"
 #include "host/diag/commands.h"
 #include "host/run.h"
 
@@ -13,6 +14,8 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"run", run_command, "run a VM with a paravisor image in VTL2"},
+	{"status", control_command, "what a guest with integration components tells of itself"},
+	{"shutdown", control_command, "ask a guest to shut down or to reboot"},
 	{"check", check_command, "tell whether this machine can run VMs, and what is missing"},
 };
 

@@ -17,6 +17,7 @@
 
 #include "common/log.h"
 #include "host/chardev.h"
+#include "host/control.h"
 #include "host/diag/client.h"
 #include "host/hostlink.h"
 #include "host/image.h"
@@ -44,7 +45,7 @@ struct options {
 	const char *image, *kernel, *initrd, *cmdline, *bootargs;
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
-	const char *vsock, *vtl2_vsock;
+	const char *vsock, *vtl2_vsock, *control;
 	char named[HVSOCKET_PATH_MAX]; /* what --name stands for */
 	unsigned cpus;
 	u64 memory;
@@ -74,6 +75,7 @@ static void usage(FILE *f)
 		"  --vsock PATH        Unix socket for connections to the guest (hybrid vsock)\n"
 		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
 		"'parapet shell'\n"
+		"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
 		"  --no-reboot         end when the guest resets\n"
 		"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept "
@@ -136,6 +138,7 @@ enum {
 	OPT_VTL2_SERIAL,
 	OPT_NAME,
 	OPT_VSOCK,
+	OPT_CONTROL,
 	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
 	OPT_NO_REBOOT,
@@ -159,6 +162,7 @@ static const struct option long_options[] = {
 	{"vtl2-serial", 1, 0, OPT_VTL2_SERIAL},
 	{"name", 1, 0, OPT_NAME},
 	{"vsock", 1, 0, OPT_VSOCK},
+	{"control", 1, 0, OPT_CONTROL},
 	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
 	{"no-reboot", 0, 0, OPT_NO_REBOOT},
@@ -216,6 +220,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_VTL2_SERIAL: o->vtl2_serial = optarg; break;
 		case OPT_NAME: name = optarg; break;
 		case OPT_VSOCK: o->vsock = optarg; break;
+		case OPT_CONTROL: o->control = optarg; break;
 		case OPT_VTL2_VSOCK: o->vtl2_vsock = optarg; break;
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
 		case OPT_MARK: o->mark = optarg; break;
@@ -345,6 +350,8 @@ struct session {
 	int listener[VTLS]; /* of --vsock and --vtl2-vsock, -1: none */
 	struct hvsocket *vsock[VTLS];
 	struct ic *ic;
+	int control_listener;
+	struct control *control;
 	struct timeline timeline;
 	double userspace_seen_ms;
 	u64 stats_at_userspace[MAX_VPS]; /* VTL2 entries */
@@ -357,27 +364,19 @@ static u64 vtl2_entries(const struct vp *vp)
 	       vp->stats.count[COUNT_VTL2_ENTRY_INTERCEPT];
 }
 
-/* What the guest told of itself and what passed to and from it. ic_info has no quotes to escape */
-static void write_guest(FILE *f, const struct session *s)
+/* What the guest told of itself, and what passed to and from it. */
+static void write_guest(FILE *f, const struct session *s, const struct vm *vm)
 {
 	struct hvsocket_stats sock = {0};
-	struct ic_info info;
 
-	ic_describe(s->ic, &info);
-	fprintf(f,
-		"  \"guest\": {\"shutdown\": %s, \"heartbeat\": %s, \"timesync\": %s, \"kvp\": %s, "
-		"\"heartbeats\": %llu, \"heartbeat_age_ms\": %lld, \"time_samples\": %llu, "
-		"\"pairs\": {",
-		info.shutdown ? "true" : "false", info.heartbeat ? "true" : "false",
-		info.timesync ? "true" : "false", info.kvp ? "true" : "false",
-		(unsigned long long)info.heartbeats, (long long)info.heartbeat_age_ms,
-		(unsigned long long)info.time_samples);
-	for (unsigned i = 0; i < info.pairs; i++)
-		fprintf(f, "%s\"%s\": \"%s\"", i ? ", " : "", info.pair[i].key, info.pair[i].value);
+	iothread_lock(vmbus_iothread(vm->vmbus));
+	fprintf(f, "  \"guest\": ");
+	control_write_guest(f, s->ic);
 	if (s->vsock[VTL0])
 		hvsocket_stats(s->vsock[VTL0], &sock);
+	iothread_unlock(vmbus_iothread(vm->vmbus));
 	fprintf(f,
-		"}},\n  \"vsock\": {\"to_guest\": %llu, \"from_guest\": %llu, "
+		",\n  \"vsock\": {\"to_guest\": %llu, \"from_guest\": %llu, "
 		"\"connected\": %llu, \"refused\": %llu},\n",
 		(unsigned long long)sock.to_guest, (unsigned long long)sock.from_guest,
 		(unsigned long long)sock.connected, (unsigned long long)sock.refused);
@@ -419,7 +418,7 @@ static void write_stats(const struct session *s, const struct vm *vm)
 		"\"vtl2_entries_per_s_and_vp\": %.2f},\n",
 		s->userspace_seen_ms > 0 ? ms : 0.0, (unsigned long long)entries,
 		s->userspace_seen_ms > 0 && ms > 0 ? (double)entries * 1e3 / ms / vm->vps : 0.0);
-	write_guest(f, s);
+	write_guest(f, s, vm);
 	fprintf(f, "  \"paravisor\": \"");
 	for (const char *p = s->paravisor_stats ? s->paravisor_stats : ""; *p; p++)
 		if (*p == '\n')
@@ -606,6 +605,11 @@ static int start_devices(struct session *s, struct vm *vm)
 	s->ic = ic_create(vm);
 	if (!s->ic)
 		return -1;
+	if (s->control_listener >= 0) {
+		s->control = control_create(vm, s->ic, s->control_listener);
+		if (!s->control)
+			return -1;
+	}
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++) {
 		if (s->listener[vtl] < 0)
 			continue;
@@ -625,6 +629,8 @@ static void end_devices(struct session *s, struct vm *vm)
 		hvsocket_destroy(s->vsock[vtl]);
 		s->vsock[vtl] = NULL;
 	}
+	control_destroy(s->control);
+	s->control = NULL;
 	ic_destroy(s->ic);
 	s->ic = NULL;
 	vmbus_destroy(vm->vmbus);
@@ -695,6 +701,11 @@ static int open_session(struct session *s)
 		if (s->listener[vtl] < 0)
 			return -1;
 	}
+	if (s->o->control) {
+		s->control_listener = hvsocket_listen(s->o->control);
+		if (s->control_listener < 0)
+			return -1;
+	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -718,12 +729,17 @@ static void close_session(struct session *s)
 	chardev_close(&s->vtl2_serial);
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
 		hvsocket_unlisten(s->listener[vtl], vsock_path(s->o, vtl));
+	hvsocket_unlisten(s->control_listener, s->o->control);
 }
 
 int run_command(int argc, char **argv)
 {
 	struct kvm_check checks[32];
-	struct session s = {.wake = -1, .signals = -1, .outcome_event = -1, .listener = {-1, -1}};
+	struct session s = {.wake = -1,
+			    .signals = -1,
+			    .outcome_event = -1,
+			    .listener = {-1, -1},
+			    .control_listener = -1};
 	struct vm_config config = {0};
 	enum vm_outcome outcome;
 	struct options o;

@@ -1,0 +1,269 @@
+#include "host/control.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "host/hostlink.h"
+
+#define MAX_CLIENTS 8
+#define WORD_MAX    16
+#define SPEAK_MS    5000
+
+struct client {
+	struct control *owner;
+	struct iothread_file file;
+	struct iothread_timer silence;
+	char word[WORD_MAX];
+	size_t len;
+	bool used;
+};
+
+struct control {
+	struct vm *vm;
+	struct ic *ic;
+	struct iothread *io;
+	struct iothread_file listener;
+	struct client client[MAX_CLIENTS];
+};
+
+/* --- answers */
+
+void control_write_guest(FILE *f, struct ic *ic)
+{
+	struct ic_info info;
+
+	ic_describe(ic, &info);
+	fprintf(f,
+		"{\"shutdown\": %s, \"heartbeat\": %s, \"timesync\": %s, \"kvp\": %s, "
+		"\"heartbeats\": %llu, \"heartbeat_age_ms\": %lld, \"time_samples\": %llu, "
+		"\"pairs\": {",
+		info.shutdown ? "true" : "false", info.heartbeat ? "true" : "false",
+		info.timesync ? "true" : "false", info.kvp ? "true" : "false",
+		(unsigned long long)info.heartbeats,
+		info.heartbeat_age_ms == UINT64_MAX ? -1ll : (long long)info.heartbeat_age_ms,
+		(unsigned long long)info.time_samples);
+	/* no character in them needs escaping */
+	for (unsigned i = 0; i < info.pairs; i++)
+		fprintf(f, "%s\"%s\": \"%s\"", i ? ", " : "", info.pair[i].key, info.pair[i].value);
+	fprintf(f, "}}");
+}
+
+static void shut_down(struct control *c, bool reboot, FILE *f)
+{
+	if (ic_shutdown(c->ic, reboot)) {
+		fprintf(f, "{\"ok\": true, \"by\": \"VMBus\"}\n");
+	} else if (reboot) {
+		fprintf(f, "{\"ok\": false, \"error\": \"the guest has no shutdown driver\"}\n");
+	} else {
+		hostlink_send(c->vm, HOSTLINK_SHUTDOWN, 0, (const u8 *)"", 0);
+		fprintf(f, "{\"ok\": true, \"by\": \"power button\"}\n");
+	}
+}
+
+static void answer(struct control *c, const char *word, FILE *f)
+{
+	if (!strcmp(word, "status")) {
+		fprintf(f, "{\"ok\": true, \"guest\": ");
+		control_write_guest(f, c->ic);
+		fprintf(f, "}\n");
+	} else if (!strcmp(word, "shutdown") || !strcmp(word, "reboot")) {
+		shut_down(c, !strcmp(word, "reboot"), f);
+	} else {
+		fprintf(f, "{\"ok\": false, \"error\": \"unknown word\"}\n");
+	}
+}
+
+/* --- connections */
+
+static void leave(struct client *client)
+{
+	struct control *c = client->owner;
+
+	iothread_unwatch(c->io, &client->file);
+	iothread_disarm(c->io, &client->silence);
+	close(client->file.fd);
+	client->used = false;
+	if (!c->listener.events) {
+		c->listener.events = EPOLLIN;
+		iothread_watch(c->io, &c->listener);
+	}
+}
+
+static void reply(struct client *client)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (f) {
+		answer(client->owner, client->word, f);
+		if (!fclose(f) &&
+		    send(client->file.fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			log_debug("control: %s", strerror(errno));
+	}
+	free(text);
+}
+
+static void ready(struct iothread_file *file, u32 events)
+{
+	struct client *client = (struct client *)((u8 *)file - offsetof(struct client, file));
+	ssize_t n = read(file->fd, client->word + client->len, WORD_MAX - 1 - client->len);
+	char *end;
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		client->len += (size_t)n;
+		client->word[client->len] = 0;
+		end = strchr(client->word, '\n');
+		if (!end && client->len < WORD_MAX - 1)
+			return;
+		if (end)
+			*end = 0;
+		reply(client);
+	}
+	leave(client);
+}
+
+static void silent(struct iothread_timer *timer)
+{
+	leave((struct client *)((u8 *)timer - offsetof(struct client, silence)));
+}
+
+static void accept_client(struct iothread_file *file, u32 events)
+{
+	struct control *c = (struct control *)((u8 *)file - offsetof(struct control, listener));
+
+	(void)events;
+	for (unsigned i = 0; i < MAX_CLIENTS; i++) {
+		struct client *client = &c->client[i];
+		int fd;
+
+		if (client->used)
+			continue;
+		fd = accept4(file->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			return;
+		*client = (struct client){
+			.owner = c,
+			.used = true,
+			.file = {.fd = fd, .events = EPOLLIN, .ready = ready},
+			.silence = {.expired = silent},
+		};
+		iothread_arm(c->io, &client->silence, SPEAK_MS);
+		if (iothread_watch(c->io, &client->file))
+			leave(client);
+	}
+	/* the rest wait until one has left */
+	c->listener.events = 0;
+	iothread_watch(c->io, &c->listener);
+}
+
+/* --- life */
+
+struct control *control_create(struct vm *vm, struct ic *ic, int listener)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	int ret = -ENOMEM;
+
+	if (c) {
+		c->vm = vm;
+		c->ic = ic;
+		c->io = vmbus_iothread(vm->vmbus);
+		c->listener = (struct iothread_file){
+			.fd = listener, .events = EPOLLIN, .ready = accept_client};
+		iothread_lock(c->io);
+		ret = iothread_watch(c->io, &c->listener);
+		iothread_unlock(c->io);
+	}
+	if (!ret)
+		return c;
+	log_error("control socket: %s", strerror(-ret));
+	free(c);
+	return NULL;
+}
+
+void control_destroy(struct control *c)
+{
+	if (!c)
+		return;
+	iothread_lock(c->io);
+	for (unsigned i = 0; i < MAX_CLIENTS; i++)
+		if (c->client[i].used)
+			leave(&c->client[i]);
+	iothread_unwatch(c->io, &c->listener);
+	iothread_unlock(c->io);
+	free(c);
+}
+
+/* --- the other end */
+
+static int ask(const char *path, const char *word)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool said = false, ok = false;
+	char line[32], text[4096];
+	ssize_t n;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	snprintf(line, sizeof(line), "%s\n", word);
+	if (fd < 0 || strlen(path) >= sizeof(a.sun_path) ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+	    send(fd, line, strlen(line), MSG_NOSIGNAL) < 0) {
+		log_error("%s: %s", path, fd < 0 || errno ? strerror(errno) : "too long");
+		if (fd >= 0)
+			close(fd);
+		return 1;
+	}
+	while ((n = read(fd, text, sizeof(text))) > 0) {
+		ok |= !said && n > 10 && !memcmp(text, "{\"ok\": true", 11);
+		said = true;
+		fwrite(text, 1, (size_t)n, stdout);
+	}
+	close(fd);
+	if (!said)
+		log_error("%s: no answer", path);
+	return !ok;
+}
+
+int control_command(int argc, char **argv)
+{
+	static const struct option options[] = {{"help", 0, 0, 'h'}, {"reboot", 0, 0, 'r'}, {0}};
+	const char *word = argv[0];
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 'h') {
+			printf("usage: parapet status SOCKET\n"
+			       "       parapet shutdown [--reboot] SOCKET\n"
+			       "\n"
+			       "Asks a VM that runs with --control SOCKET, and prints its answer, "
+			       "a line "
+			       "of JSON.\n"
+			       "shutdown goes to the guest's integration driver, else it presses "
+			       "the "
+			       "power button.\n"
+			       "Exit code: 0 done, 1 failed or refused, 2 usage.\n");
+			return 0;
+		}
+		if (opt != 'r' || strcmp(word, "shutdown") != 0) {
+			fprintf(stderr, "See 'parapet %s --help'.\n", argv[0]);
+			return 2;
+		}
+		word = "reboot";
+	}
+	if (optind + 1 != argc) {
+		log_error("expected the socket of --control; see 'parapet %s --help'", argv[0]);
+		return 2;
+	}
+	return ask(argv[optind], word);
+}
