@@ -203,7 +203,7 @@ $(B)/guest/vmlinuz: scripts/debian_kernel.py $(CACHE)/guest/kernel/.fetched
 	@mkdir -p $(@D)
 	$(Q)scripts/debian_kernel.py --image $@
 $(B)/guest/initramfs.cpio: scripts/debian_kernel.py scripts/newc.py tests/guests/initramfs.list \
-		tests/guests/init.sh tests/guests/modules $(GUEST_PROGRAMS) \
+		tests/guests/init.sh tests/guests/hv.sh tests/guests/modules $(GUEST_PROGRAMS) \
 		$(CACHE)/guest/kernel/.fetched $(CACHE)/guest/busybox/.fetched
 	$(call say,GUEST,$@)
 	$(Q)scripts/debian_kernel.py --modules tests/guests/modules $(B)/guest/modules

@@ -2,10 +2,15 @@
 import json
 import os
 import re
+import sys
+import tempfile
 
-from harness import BUILD, IMAGE, INITRD, KERNEL, check, parapet, timeout
+from harness import BUILD, IMAGE, INITRD, KERNEL, ROOT, check, parapet, timeout
 from machine import BUSYBOX, PROGRAM
 from test_guest import TROUBLE
+
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+import newc  # noqa: E402
 
 HYBRID = os.path.join(BUILD, "e2e/hybrid")
 # modules, then the devices that the guest sees
@@ -15,21 +20,22 @@ DEVICES = ("modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv kvp; slee
 INTERFACES = {"shutdown": "0e0b6031", "timesync": "9527e630", "heartbeat": "57164f39", "kvp": "a9a0f4e7"}
 
 
-def machine(guest, host="", after="", options=(), cpus=1, limit=280):
+def machine(guest, host="", after="", options=(), cmdline="", cpus=1, limit=280, initrd=INITRD,
+            memory="256M", quiet=True):
     """Runs the guest's script under `parapet run --vsock`, with `host` (shell) beside it."""
-    command = (f"{PROGRAM} run --image {IMAGE} --kernel {KERNEL} --initrd {INITRD} --memory 256M "
-               f"--cmdline 'console=ttyS0 loglevel=4' --cpus {cpus} --vsock /tmp/vm --stats-json "
-               f"/tmp/stats.json {' '.join(options)}")
+    command = (f"{PROGRAM} run --image {IMAGE} --kernel {KERNEL} --initrd {initrd} --memory {memory} "
+               f"--cmdline 'console=ttyS0 loglevel=4 {cmdline}' --cpus {cpus} --vsock /tmp/vm "
+               f"--control /tmp/control --stats-json /tmp/stats.json {' '.join(options)}")
     script = (f"cd /tmp\ncat >guest <<'END'\n{guest}\nEND\n{host}\n{command} <guest 2>&1\n"
               f"echo \"=== code $?\"\n{after}\necho '=== stats'; cat /tmp/stats.json")
     nested = ["--mem", "2560"]
-    for path in (PROGRAM, IMAGE, KERNEL, INITRD, HYBRID):
+    for path in (PROGRAM, IMAGE, KERNEL, initrd, HYBRID):
         nested += ["--file", path]
     result = parapet("sh", "-c", script, program=BUSYBOX, limit=limit, nested=nested)
     result.out = result.out.replace("\r", "")
     text, _, stats = result.out.partition("=== stats")
     check("=== code 0" in text, "the guest powers off", result)
-    check(not TROUBLE.search(text), "a quiet guest", result)
+    check(not quiet or not TROUBLE.search(text), "a quiet guest", result)
     result.stats = json.loads(stats)
     result.lines = dict(line.rsplit(" ", 1) for line in result.stats["paravisor"].splitlines()
                         if line.startswith("vmbus."))
@@ -76,3 +82,62 @@ def test_sockets_both_ways_without_vtl2():
     check(vp["vtl2_entries_intercept"] == sum(vp[f"{kind}_intercepts"] for kind in (
         "io", "mmio", "msr", "eoi", "hypercall", "other")), f"other entries: {vp}", result)
     check(int(result.lines["vmbus.guest_dropped"]) == 0, f"{result.lines}", result)
+
+
+# what the host does in each life of the guest: wait for its drivers, an echo, then a word
+UP = f"""up() {{
+until {PROGRAM} status /tmp/control 2>/dev/null | grep -q '"shutdown": true.*"OSVersion": "6'; do sleep 1; done
+{HYBRID} ping /tmp/vm 7 20 1000
+{PROGRAM} shutdown $1 /tmp/control
+sleep 3
+}}
+"""
+
+
+@timeout(420)
+def test_ten_reboots_then_shutdown_from_the_host():
+    host = UP + "(for i in 1 2 3 4 5 6 7 8 9 10; do up --reboot; done; up) &\n"
+    result = machine("", host=host, cmdline="-- hv-service", limit=400)
+    check(result.out.count("PARAPET-GUEST-USERSPACE") == 11, "eleven lives", result)
+    check(result.out.count("HOST-PING 20 of 1000") == 11, "sockets in each", result)
+    check(result.out.count('"by": "VMBus"') == 11, "shut down by the driver", result)
+
+
+@timeout(300)
+def test_power_button_without_driver():
+    host = (f"(sleep 2; until {PROGRAM} shutdown --reboot /tmp/control | grep -q 'no shutdown driver'; do "
+            "sleep 1; done; echo REFUSED-REBOOT) &\n")
+    result = machine("sleep 20; poweroff -f", host=host)
+    check("REFUSED-REBOOT" in result.out, "no driver, no reboot", result)
+
+
+def other_kernel(take_over, **more):
+    """Another kernel takes over a guest with open channels, and finds the same devices."""
+    archive = newc.Archive()
+    archive.copy(KERNEL, "/boot/vmlinuz")
+    archive.copy(INITRD, "/boot/initrd")
+    with tempfile.NamedTemporaryFile() as initrd:
+        with open(INITRD, "rb") as f:
+            initrd.write(f.read())
+        archive.write(initrd)
+        initrd.flush()
+        load = "/boot/vmlinuz /boot/initrd 'console=ttyS0 loglevel=4 -- hv-service'"
+        script = f"hv-service & sleep 12; {take_over.replace('LOAD', load)}\n"
+        host = (f"({HYBRID} ping /tmp/vm 7 20 1000; sleep 25; {HYBRID} ping /tmp/vm 7 20 1000; "
+                f"{PROGRAM} shutdown /tmp/control) &\n")
+        result = machine(script, host=host, initrd=initrd.name, memory="512M", **more)
+    check(result.out.count("PARAPET-GUEST-USERSPACE") == 2, "two kernels", result)
+    check(result.out.count("HOST-PING 20 of 1000") == 2, "sockets in both", result)
+    check('"by": "VMBus"' in result.out, "shut down by the driver", result)
+
+
+@timeout(300)
+def test_kexec():
+    other_kernel("hv kexec LOAD")
+
+
+@timeout(300)
+def test_crash_kernel():
+    # the notifiers would end the VM with the host's report of a panic
+    other_kernel("hv crash-kernel LOAD; sleep 1; echo c >/proc/sysrq-trigger",
+                 cmdline="crashkernel=160M crash_kexec_post_notifiers=0", quiet=False)

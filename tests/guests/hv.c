@@ -2,16 +2,21 @@
  * What Hyper-V's daemons and sockets need in a guest, for tests:
  *   hv echo PORT            answers connections of the host, one after the other
  *   hv ping PORT N SIZE     connects to the host and bounces N messages of SIZE bytes
+ *   hv kexec KERNEL INITRD CMDLINE         loads another kernel and starts it
+ *   hv crash-kernel KERNEL INITRD CMDLINE  loads one for the day of a crash
  *   hv kvp                  the daemon behind hv_utils' key-value pairs, in the background
  */
 #include <fcntl.h>
 #include <linux/hyperv.h>
+#include <linux/kexec.h>
 #include <linux/vm_sockets.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/reboot.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -175,6 +180,24 @@ static int kvp(void)
 	return fail("read");
 }
 
+/* --- other kernels */
+
+static int load_kernel(char **argv, bool on_crash)
+{
+	int kernel = open(argv[0], O_RDONLY | O_CLOEXEC),
+	    initrd = open(argv[1], O_RDONLY | O_CLOEXEC);
+
+	if (kernel < 0 || initrd < 0 ||
+	    syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[2]) + 1, argv[2],
+		    on_crash ? KEXEC_FILE_ON_CRASH : 0))
+		return fail("kexec_file_load");
+	printf("HV-KERNEL-LOADED\n");
+	fflush(stdout);
+	if (!on_crash)
+		reboot(RB_KEXEC);
+	return !on_crash;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "echo"))
@@ -182,8 +205,13 @@ int main(int argc, char **argv)
 	if (argc == 5 && !strcmp(argv[1], "ping"))
 		return ping((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]),
 			    (size_t)atol(argv[4]));
+	if (argc == 5 && !strcmp(argv[1], "kexec"))
+		return load_kernel(argv + 2, false);
+	if (argc == 5 && !strcmp(argv[1], "crash-kernel"))
+		return load_kernel(argv + 2, true);
 	if (argc == 2 && !strcmp(argv[1], "kvp"))
 		return kvp();
-	fprintf(stderr, "usage: hv echo PORT | ping PORT N SIZE | kvp\n");
+	fprintf(stderr, "usage: hv echo PORT | ping PORT N SIZE | kvp | kexec or "
+			"crash-kernel KERNEL INITRD CMDLINE\n");
 	return 2;
 }
