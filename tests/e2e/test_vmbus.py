@@ -138,6 +138,7 @@ def test_kexec():
 
 @timeout(300)
 def test_crash_kernel():
-    # the notifiers would end the VM with the host's report of a panic
-    other_kernel("hv crash-kernel LOAD; sleep 1; echo c >/proc/sysrq-trigger",
-                 cmdline="crashkernel=160M crash_kexec_post_notifiers=0", quiet=False)
+    # on Hyper-V Linux reports a crash before it starts the crash kernel: our host ends the VM then
+    other_kernel("hv crash-kernel LOAD; sleep 1; echo N >/sys/module/kernel/parameters/"
+                 "crash_kexec_post_notifiers; echo c >/proc/sysrq-trigger",
+                 cmdline="crashkernel=160M", quiet=False)

@@ -30,6 +30,11 @@ static struct {
 	unsigned sets;
 	struct hv_register_assoc state[16]; /* without register page */
 } hypervisor;
+static struct {
+	u64 input;
+	bool fast;
+	unsigned posts, signals;
+} vmbus;
 static jmp_buf stopped;
 static int stop_how;
 
@@ -129,6 +134,21 @@ int gmem_cmpxchg(u64 gpa, u64 expected, u64 desired, u32 size)
 {
 	(void)gpa, (void)expected, (void)desired, (void)size;
 	return -1;
+}
+
+u16 vmbus_post_message(u64 input_gpa)
+{
+	vmbus.input = input_gpa;
+	vmbus.posts++;
+	return HV_STATUS_INSUFFICIENT_BUFFERS;
+}
+
+u16 vmbus_signal_event(bool fast, u64 input)
+{
+	vmbus.fast = fast;
+	vmbus.input = input;
+	vmbus.signals++;
+	return HV_STATUS_INVALID_CONNECTION_ID;
 }
 
 void stop_partition(enum hostlink_power how, const char *text)
@@ -437,18 +457,36 @@ static void hypercalls(void **state)
 	header(&m.header, 0, HV_ACCESS_EXECUTE);
 	m.header.execution_state = HV_EXEC_CR0_PE | HV_EXEC_EFER_LMA;
 	m.header.cs.attributes = 0xa09b;
+	memset(&vmbus, 0, sizeof(vmbus));
 	run.context.rcx = HV_CALL_POST_MESSAGE;
+	run.context.rdx = 0x123456789000;
+	dispatch(HV_MSG_HYPERCALL_INTERCEPT, &m, sizeof(m));
+	assert_int_equal(run.context.rax, HV_STATUS_INSUFFICIENT_BUFFERS);
+	assert_int_equal(page.rip, 0x1003);
+	assert_int_equal(vmbus.input, 0x123456789000);
+	/* its input does not fit into registers */
+	run.context.rcx = HV_CALL_POST_MESSAGE | HV_CONTROL_FAST;
+	dispatch(HV_MSG_HYPERCALL_INTERCEPT, &m, sizeof(m));
+	assert_int_equal(run.context.rax, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	assert_int_equal(vmbus.posts, 1);
+	run.context.rcx = HV_CALL_SIGNAL_EVENT | HV_CONTROL_FAST;
+	run.context.rdx = 0x2001 | 7ull << 32;
 	dispatch(HV_MSG_HYPERCALL_INTERCEPT, &m, sizeof(m));
 	assert_int_equal(run.context.rax, HV_STATUS_INVALID_CONNECTION_ID);
-	assert_int_equal(page.rip, 0x1003);
+	assert_int_equal(vmbus.input, 0x2001 | 7ull << 32);
+	assert_true(vmbus.fast);
 	run.context.rcx = 0x7777;
 	dispatch(HV_MSG_HYPERCALL_INTERCEPT, &m, sizeof(m));
 	assert_int_equal(run.context.rax, HV_STATUS_INVALID_HYPERCALL_CODE);
 	/* 32-bit callers pass the code in EAX and get EDX:EAX */
 	m.header.cs = flat_code;
 	run.context.rax = HV_CALL_SIGNAL_EVENT;
-	run.context.rdx = 5;
+	run.context.rdx = 0;
+	run.context.rbx = 0x1;
+	run.context.rcx = 0xffffffff00002000; /* the upper half does not count */
 	dispatch(HV_MSG_HYPERCALL_INTERCEPT, &m, sizeof(m));
+	assert_false(vmbus.fast);
+	assert_int_equal(vmbus.input, 0x100002000);
 	assert_int_equal(run.context.rax, HV_STATUS_INVALID_CONNECTION_ID);
 	assert_int_equal(run.context.rdx, 0);
 }
