@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "host/diag/client.h"
 #include "host/hostlink.h"
 
 #define MAX_CLIENTS 8
@@ -206,20 +207,45 @@ void control_destroy(struct control *c)
 
 /* --- the other end */
 
-static int ask(const char *path, const char *word)
+bool control_path(const char *vm, char *path, size_t size)
 {
+	const char suffix[] = "control";
+	char *dot;
+	int n;
+
+	if (strchr(vm, '/')) {
+		n = snprintf(path, size, "%s", vm);
+		return n >= 0 && (size_t)n < size;
+	}
+	if (!diag_running_path(vm, path, size))
+		return false;
+	dot = strrchr(path, '.');
+	if (!dot || (size_t)(dot + 1 - path) + sizeof(suffix) > size)
+		return false;
+	memcpy(dot + 1, suffix, sizeof(suffix));
+	return true;
+}
+
+static int ask(const char *vm, const char *word)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool said = false, ok = false;
 	char line[32], text[4096];
 	ssize_t n;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	if (!control_path(vm, path, sizeof(path))) {
+		log_error("%s: too long", vm);
+		if (fd >= 0)
+			close(fd);
+		return 1;
+	}
+	memcpy(a.sun_path, path, sizeof(path));
 	snprintf(line, sizeof(line), "%s\n", word);
-	if (fd < 0 || strlen(path) >= sizeof(a.sun_path) ||
-	    connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
 	    send(fd, line, strlen(line), MSG_NOSIGNAL) < 0) {
-		log_error("%s: %s", path, fd < 0 || errno ? strerror(errno) : "too long");
+		log_error("%s: %s", path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return 1;
@@ -243,10 +269,11 @@ int control_command(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'h') {
-			printf("usage: parapet status SOCKET\n"
-			       "       parapet shutdown [--reboot] SOCKET\n"
+			printf("usage: parapet status VM\n"
+			       "       parapet shutdown [--reboot] VM\n"
 			       "\n"
-			       "Asks a VM that runs with --control SOCKET, and prints its answer, "
+			       "Asks a VM (its --name, or the path of --control) and prints its "
+			       "answer, "
 			       "a line "
 			       "of JSON.\n"
 			       "shutdown goes to the guest's integration driver, else it presses "
@@ -262,7 +289,7 @@ int control_command(int argc, char **argv)
 		word = "reboot";
 	}
 	if (optind + 1 != argc) {
-		log_error("expected the socket of --control; see 'parapet %s --help'", argv[0]);
+		log_error("expected the name of a VM, or a path; see 'parapet %s --help'", argv[0]);
 		return 2;
 	}
 	return ask(argv[optind], word);

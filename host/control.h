@@ -24,6 +24,11 @@ void control_destroy(struct control *c);
 /* The guest as its components tell, as a JSON object. With the I/O thread's lock held. */
 void control_write_guest(FILE *f, struct ic *ic);
 
+/*
+ * Socket of the VM of that name, or the name itself if it is a path. False: longer than size.
+ */
+bool control_path(const char *vm, char *path, size_t size);
+
 /* `parapet status`, `parapet shutdown` */
 int control_command(int argc, char **argv);
 

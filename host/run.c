@@ -46,7 +46,8 @@ struct options {
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
 	const char *vsock, *vtl2_vsock, *control;
-	char named[HVSOCKET_PATH_MAX]; /* what --name stands for */
+	/* what --name stands for */
+	char named[HVSOCKET_PATH_MAX], named_control[HVSOCKET_PATH_MAX];
 	unsigned cpus;
 	u64 memory;
 	bool no_reboot, synic_intercepts;
@@ -181,7 +182,8 @@ static int use_name(struct options *o, const char *name)
 	char *slash;
 
 	if (!*name || strchr(name, '/') || strchr(name, ':') ||
-	    !diag_running_path(name, o->named, sizeof(o->named))) {
+	    !diag_running_path(name, o->named, sizeof(o->named)) ||
+	    !control_path(name, o->named_control, sizeof(o->named_control))) {
 		log_error("--name %s: expected a short word without '/' and ':'", name);
 		return -1;
 	}
@@ -193,6 +195,8 @@ static int use_name(struct options *o, const char *name)
 	}
 	*slash = '/';
 	o->vtl2_vsock = o->named;
+	if (!o->control)
+		o->control = o->named_control;
 	return 0;
 }
 
