@@ -132,6 +132,12 @@ def other_kernel(take_over, **more):
 
 
 @timeout(300)
+def test_two_processors_and_intercepts_as_messages():
+    result = machine("", host=UP + "(up) &\n", cmdline="-- hv-service", cpus=2, options=["--synic-intercepts"])
+    check("HOST-PING 20 of 1000" in result.out and '"by": "VMBus"' in result.out, "served", result)
+
+
+@timeout(300)
 def test_kexec():
     other_kernel("hv kexec LOAD")
 
