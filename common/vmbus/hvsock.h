@@ -19,7 +19,7 @@
 #define HVSOCK_MAX_CONNECTIONS 512
 #define HVSOCK_MAX_CONNECTS    16 /* that the guest has under way */
 #define HVSOCK_OPEN_MS	       5000
-#define HVSOCK_CONNECT_MS      2000
+#define HVSOCK_CONNECT_MS      10000
 #define HVSOCK_LINGER_MS       10000
 
 struct hvsock;

@@ -14,7 +14,7 @@
 #include "paravisor/klog.h"
 #include "paravisor/programs.h"
 
-#define BACKLOG	    16
+#define BACKLOG	    256 /* hv_sock drops a connection that finds the queue full, without a word */
 #define DESCRIPTORS 4096
 
 static int listen_vsock(unsigned port)

@@ -106,7 +106,7 @@ def test_usage():
     with Server() as server:
         names = re.findall(r"^  ([a-z-]+) ", subprocess.run(
             [PARAPET, "--help"], stdout=subprocess.PIPE, check=False).stdout.decode(), re.M) or []
-        for name in set(names) - {"run", "check"} | {"shell", "exec", "top"}:
+        for name in set(names) - {"run", "check", "status", "shutdown"} | {"shell", "exec", "top"}:
             code, out, err = client(server, name, "--help")
             check(code == 0 and out.startswith(b"usage: parapet " + name.encode()) and not err, name, out)
             code, out, err = client(server, name, "--no-such-option")
