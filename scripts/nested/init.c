@@ -6,7 +6,7 @@
  * each ended by a zero byte), `env` (NAME=VALUE, likewise), `cwd`, and `tty` if the outside is a
  * terminal.
  * On the control port, text lines. Out: "up", "ready", "file LENGTH PATH" + bytes, "exit CODE",
- * "error TEXT". In: "signal NUMBER", "size ROWS COLUMNS".
+ * "error TEXT". In: "signal NUMBER", "size ROWS COLUMNS", "poke" (only to interrupt).
  */
 #include <dirent.h>
 #include <errno.h>
