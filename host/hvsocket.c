@@ -39,8 +39,6 @@ struct relay {
 };
 
 struct hvsocket {
-	struct vmbus *bus;
-	struct vmbus_server *server;
 	struct hvsock *hvsock;
 	struct iothread *io;
 	struct iothread_file listener;
@@ -487,7 +485,6 @@ struct hvsocket *hvsocket_create(struct vmbus *bus, enum vtl vtl, int listener, 
 		log_error("hvsocket: out of memory");
 		return NULL;
 	}
-	s->bus = bus;
 	s->io = vmbus_iothread(bus);
 	snprintf(s->path, sizeof(s->path), "%s", path);
 	s->deadline.expired = deadline;

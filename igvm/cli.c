@@ -75,6 +75,22 @@ int cli_read_file(const char *path, struct blob *out)
 	return ret;
 }
 
+struct igvm_key *cli_read_private_key(const char *path)
+{
+	struct igvm_key *key;
+	struct igvm_error err;
+	struct blob pem;
+
+	if (cli_read_file(path, &pem))
+		return NULL;
+	key = igvm_key_read(pem.data, pem.len, true, &err);
+	explicit_bzero((void *)pem.data, pem.len);
+	free((void *)pem.data);
+	if (!key)
+		cli_failed_with(path, &err);
+	return key;
+}
+
 static int write_all(int fd, const u8 *p, size_t len)
 {
 	while (len) {

@@ -14,6 +14,8 @@ int cli_failed_with(const char *path, const struct igvm_error *err);
 
 /* Reads a regular file of less than 4 GiB. out->data: free() it. Returns an exit code. */
 int cli_read_file(const char *path, struct blob *out);
+/* A private key in PEM form, or NULL after a line on stderr. igvm_key_free() it. */
+struct igvm_key *cli_read_private_key(const char *path);
 /* Through a second name, so that no reader sees half a file. Returns an exit code. */
 int cli_write_file(const char *path, const void *data, size_t len);
 /* Writes an image and prints its size by part. Returns an exit code. */

@@ -118,23 +118,6 @@ static int read_resources(const struct manifest *m, const char *manifest_path,
 
 /* ------------------------------------------------------------------- ID block, documents beside */
 
-/* NULL: said what is wrong */
-static struct igvm_key *read_key(const char *path)
-{
-	struct igvm_key *key;
-	struct igvm_error err;
-	struct blob pem;
-
-	if (cli_read_file(path, &pem))
-		return NULL;
-	key = igvm_key_read(pem.data, pem.len, true, &err);
-	explicit_bzero((void *)pem.data, pem.len);
-	free((void *)pem.data);
-	if (!key)
-		cli_failed_with(path, &err);
-	return key;
-}
-
 static const struct manifest_config *find_config(const struct manifest *m,
 						 enum manifest_isolation_kind kind)
 {
@@ -158,9 +141,9 @@ static int sign(const struct manifest *m, const struct options *o, void **image,
 	if (!c)
 		return cli_failed(o->id_key, "--id-key: the manifest has no configuration for snp");
 	who.guest_svn = c->guest_svn;
-	id_key = read_key(o->id_key);
+	id_key = cli_read_private_key(o->id_key);
 	if (id_key && o->author_key)
-		author_key = read_key(o->author_key);
+		author_key = cli_read_private_key(o->author_key);
 	if (id_key && (author_key || !o->author_key)) {
 		ret = 0;
 		if (igvm_sign_snp(*image, *len, &who, id_key, author_key, false, &out, len, &err)) {

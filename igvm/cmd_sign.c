@@ -31,26 +31,9 @@ static void replace_image(struct blob *file, void *data, size_t len)
 	*file = (struct blob){.data = data, .len = len};
 }
 
-/* Says what is wrong if it returns NULL. */
-static struct igvm_key *read_private_key(const char *path)
-{
-	struct igvm_key *key;
-	struct igvm_error err;
-	struct blob pem;
-
-	if (cli_read_file(path, &pem))
-		return NULL;
-	key = igvm_key_read(pem.data, pem.len, true, &err);
-	explicit_bzero((void *)pem.data, pem.len);
-	free((void *)pem.data);
-	if (!key)
-		cli_failed_with(path, &err);
-	return key;
-}
-
 static int add_id_block(const char *path, const struct options *o, struct blob *file)
 {
-	struct igvm_key *id_key = read_private_key(o->id_key);
+	struct igvm_key *id_key = cli_read_private_key(o->id_key);
 	struct igvm_key *author_key = NULL;
 	struct igvm_error err;
 	void *out;
@@ -58,7 +41,7 @@ static int add_id_block(const char *path, const struct options *o, struct blob *
 	int ret = EXIT_FAILURE;
 
 	if (id_key && o->author_key)
-		author_key = read_private_key(o->author_key);
+		author_key = cli_read_private_key(o->author_key);
 	if (id_key && (author_key || !o->author_key)) {
 		if (igvm_sign_snp(file->data, file->len, &o->identity, id_key, author_key,
 				  o->replace, &out, &len, &err)) {
@@ -117,7 +100,7 @@ static int add_signed_id_block(const char *path, const struct options *o, struct
 static int sign_document(const struct options *o, const void *document, size_t document_len,
 			 void **signature, size_t *signature_len)
 {
-	struct igvm_key *key = read_private_key(o->corim_key);
+	struct igvm_key *key = cli_read_private_key(o->corim_key);
 	struct igvm_error err;
 	struct blob pem;
 	void *cert = NULL;
