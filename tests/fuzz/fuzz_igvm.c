@@ -7,29 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
-#include "common/crc32.h"
 #include "igvm/extract.h"
 #include "igvm/igvm.h"
 #include "igvm/inspect.h"
+#include "tests/fuzz/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Size and checksum are made right: otherwise nothing behind them would ever be reached. */
-static void repair(u8 *file, size_t size)
-{
-	u32 fixed, offset, bytes;
-
-	if (size < 32)
-		return;
-	fixed = get_le32(file + 4) == 2 ? 32 : 24;
-	put_le32(file + 0x10, (u32)size);
-	put_le32(file + 0x14, 0);
-	offset = get_le32(file + 8);
-	bytes = get_le32(file + 12);
-	if (offset <= size && bytes <= size - offset)
-		put_le32(file + 0x14, crc32(crc32(0, file, fixed), file + offset, bytes));
-}
 
 static void use_headers(const struct igvm *ig)
 {
@@ -130,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!file)
 		return 0;
 	memcpy(file, data, size);
-	repair(file, size);
+	igvm_repair(file, size);
 	if (igvm_open(&ig, file, size, &err)) {
 		if (!err.text[0])
 			abort();

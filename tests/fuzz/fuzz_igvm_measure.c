@@ -4,29 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
-#include "common/crc32.h"
 #include "igvm/endorse.h"
 #include "igvm/igvm.h"
+#include "tests/fuzz/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_PAGES 2000 /* that the fuzzer's time is spent on */
-
-static void repair(u8 *file, size_t size)
-{
-	u32 fixed, offset, bytes;
-
-	if (size < 32)
-		return;
-	fixed = get_le32(file + 4) == 2 ? 32 : 24;
-	put_le32(file + 0x10, (u32)size);
-	put_le32(file + 0x14, 0);
-	offset = get_le32(file + 8);
-	bytes = get_le32(file + 12);
-	if (offset <= size && bytes <= size - offset)
-		put_le32(file + 0x14, crc32(crc32(0, file, fixed), file + offset, bytes));
-}
 
 static u64 pages_of(const struct igvm *ig)
 {
@@ -125,7 +109,7 @@ static void compare_changed(const struct igvm *ig, const uint8_t *data, size_t s
 	memcpy(file, data, size);
 	for (size_t i = ig->headers_offset + 40; i + 8 < size; i += 97)
 		file[i] ^= data[i + 1] & 3;
-	repair(file, size);
+	igvm_repair(file, size);
 	if (!igvm_open(&other, file, size, NULL)) {
 		igvm_diff(ig, &other, NULL, NULL, &count, NULL);
 		igvm_diff(&other, ig, NULL, NULL, &count, NULL);
@@ -141,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!file)
 		return 0;
 	memcpy(file, data, size);
-	repair(file, size);
+	igvm_repair(file, size);
 	if (!igvm_open(&ig, file, size, NULL)) {
 		if (pages_of(&ig) <= MAX_PAGES) {
 			for (u32 i = 0; i < ig.platform_count; i++)

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/crc32.h"
 #include "igvm/build.h"
+#include "tests/fuzz/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -45,17 +45,6 @@ static void make_good_image(void)
 	manifest_free(&m);
 }
 
-static void repair(u8 *file, size_t size)
-{
-	if (size < 24 || get_le32(file + 8) > size ||
-	    get_le32(file + 12) > size - get_le32(file + 8))
-		return;
-	put_le32(file + 0x10, (u32)size);
-	put_le32(file + 0x14, 0);
-	put_le32(file + 0x14,
-		 crc32(crc32(0, file, 24), file + get_le32(file + 8), get_le32(file + 12)));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct igvm_vtl0_linux payload = {.initrd = "initrd", .initrd_len = 6, .cmdline = "a=b"};
@@ -78,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(kernel, data + 4 + len, size - 4 - len);
 	if (len) {
 		memcpy(image, data + 4, len);
-		repair(image, len);
+		igvm_repair(image, len);
 	} else {
 		len = good_len;
 		memcpy(image, good_image, good_len);
