@@ -1,5 +1,6 @@
 # The nested machine (scripts/run-nested): its first program.
-$(B)/nested/init: scripts/nested/init.c
+NESTED_SRC := scripts/nested/init.c scripts/nested/sockets.c
+$(B)/nested/init: $(NESTED_SRC) scripts/nested/sockets.h
 	$(call say,CC-nested,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -static -std=gnu11 -D_GNU_SOURCE $(WARN) -Os -s -o $@ $<
+	$(Q)$(CC) -static -std=gnu11 -D_GNU_SOURCE $(WARN) -Os -s -o $@ $(NESTED_SRC)

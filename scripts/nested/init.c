@@ -3,8 +3,8 @@
  * one program with the terminal or pipes of the outside, and hands its exit code and files out.
  *
  * In the initramfs, under /nested: `modules` (lines "file parameters"), `argv` and `out` (strings,
- * each ended by a zero byte), `env` (NAME=VALUE, likewise), `cwd`, and `tty` if the outside is a
- * terminal.
+ * each ended by a zero byte), `env` (NAME=VALUE, likewise), `cwd`, `tty` if the outside is a
+ * terminal, and `sockets` if it wants the program's sockets (sockets.c).
  * On the control port, text lines. Out: "up", "ready", "file LENGTH PATH" + bytes, "exit CODE",
  * "error TEXT". In: "signal NUMBER", "size ROWS COLUMNS", "poke" (only to interrupt).
  */
@@ -27,6 +27,8 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "sockets.h"
 
 #define MAX_ARGS 1024
 
@@ -236,15 +238,19 @@ static int serve(pid_t child, int tty, int signals)
 {
 	char buffer[512];
 	size_t have = 0;
-	struct pollfd fds[2] = {{.fd = signals, .events = POLLIN},
-				{.fd = control, .events = POLLIN}};
+	static struct pollfd fds[2 + SOCKETS_FDS];
+
+	fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = control, .events = POLLIN};
 
 	for (;;) {
 		struct signalfd_siginfo info;
-		int status;
+		int status, timeout_ms = -1;
+		size_t count = sockets_wait(fds + 2, &timeout_ms);
 		pid_t pid;
 
-		poll(fds, 2, -1);
+		if (poll(fds, 2 + count, timeout_ms) < 0)
+			continue;
 		if (fds[0].revents && read(signals, &info, sizeof(info)) < 0)
 			return 125;
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
@@ -269,6 +275,7 @@ static int serve(pid_t child, int tty, int signals)
 			fds[1].fd =
 				-1; /* the outside is gone; the program may still end by itself */
 		}
+		sockets_serve(fds + 2, count);
 	}
 }
 
@@ -368,6 +375,10 @@ int main(void)
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (signals < 0)
 		fail("open", "signalfd");
+	if (chdir(cwd ? cwd : "/"))
+		fail("enter", cwd);
+	if (!access("/nested/sockets", F_OK))
+		sockets_open(open_port("sockets", O_RDWR));
 	tell("ready\n");
 	code = serve(start(argv, cwd ? cwd : "/", tty), tty, signals);
 	for (size_t i = 0; i < out_count; i++)
