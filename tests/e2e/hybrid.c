@@ -1,9 +1,10 @@
 /*
  * Both sides of the hybrid-vsock convention, for tests:
- *   hybrid echo PATH                 listens there and sends back what comes
+ *   hybrid echo PATH                 listens there and sends back what comes, to each its own
  *   hybrid ping PATH PORT N SIZE     connects to PORT of the guest and bounces N messages
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,16 +63,21 @@ static int echo(const char *path)
 	if (s < 0 || !address(path, &a) || bind(s, (struct sockaddr *)&a, sizeof(a)) ||
 	    listen(s, 16))
 		return fail(path);
+	signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		int c = accept(s, NULL, NULL);
 		ssize_t n;
 
 		if (c < 0)
 			return fail("accept");
+		if (fork()) {
+			close(c);
+			continue;
+		}
 		while ((n = read(c, data, sizeof(data))) > 0)
 			if (!write_all(c, data, (size_t)n))
 				break;
-		close(c);
+		return 0;
 	}
 }
 

@@ -1,13 +1,16 @@
 """The nested machine: what goes in and comes out of it, with Debian's busybox as the program."""
+import contextlib
 import glob
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
-from harness import ROOT, check
+from harness import BUILD, ROOT, check
 
 RUN_NESTED = os.path.join(ROOT, "scripts/run-nested")
 CACHE = os.environ.get("PARAPET_CACHE") or os.path.expanduser("~/.cache/parapet")
@@ -92,3 +95,114 @@ def test_missing_program():
     result = subprocess.run([RUN_NESTED, "--program", "/nonexistent", "--", "x"],
                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     check(result.returncode == 125 and b"missing" in result.stderr, "says so", result)
+
+
+# --- sockets
+
+HYBRID = os.path.join(BUILD, "e2e/hybrid")
+
+
+def connect(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.settimeout(60)
+    return s
+
+
+def read_to_end(s):
+    data = bytearray()
+    while piece := s.recv(65536):
+        data += piece
+    return bytes(data)
+
+
+def bounce(path, data):
+    """What an echo server sends back, with the end of the data passed on in both directions."""
+    def write():
+        with contextlib.suppress(OSError):
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+    with connect(path) as s:
+        writer = threading.Thread(target=write)
+        writer.start()
+        back = read_to_end(s)
+        writer.join()
+        return back
+
+
+@contextlib.contextmanager
+def echo_inside(path):
+    """An echo server in the nested machine, whose socket is to be had here."""
+    process = subprocess.Popen([RUN_NESTED, "--quiet", "--timeout", "100", "--socket", path, "--program",
+                                HYBRID, "--", "echo", path], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            with contextlib.suppress(OSError):
+                if bounce(path, b"there?") == b"there?":
+                    break
+        yield process
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    check(not os.path.exists(path), "the socket is removed")
+    check(not said, "no complaints", said)
+
+
+def test_sockets_of_the_program():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "new/echo")
+        os.mkdir(os.path.dirname(path))
+        with socket.socket(socket.AF_UNIX) as left_over:
+            left_over.bind(path)
+        with echo_inside(path):
+            check(os.stat(path).st_mode & 0o777 == 0o600, "nobody else's", os.stat(path))
+            again = subprocess.run([RUN_NESTED, "--socket", path, "--program", HYBRID, "--", "x"],
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            check(again.returncode == 125 and b"in use" in again.stderr, "not twice", again)
+            check(bounce(path, b"") == b"", "nothing but ends")
+            # nobody reads: it stops, and the others go on
+            with connect(path) as stuck:
+                stuck.settimeout(2)
+                sent = 0
+                with contextlib.suppress(TimeoutError):
+                    while sent < 8 << 20:
+                        sent += stuck.send(bytes(65536))
+                check(sent < 4 << 20, "bounded", sent)
+                blobs = [os.urandom(20000 + 10 * i) for i in range(80)]
+                back = [None] * len(blobs)
+
+                def one(i):
+                    back[i] = bounce(path, blobs[i])
+                threads = [threading.Thread(target=one, args=[i]) for i in range(len(blobs))]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                check(back == blobs, "80 at once", sum(a != b for a, b in zip(back, blobs)))
+                stuck.settimeout(60)
+                stuck.shutdown(socket.SHUT_WR)
+                check(len(read_to_end(stuck)) == sent, "no byte is lost")
+            blob = os.urandom(3 << 20)
+            start = time.monotonic()
+            check(bounce(path, blob) == blob, "3 MiB", time.monotonic() - start)
+            # users who leave in the middle
+            for _ in range(600):
+                with connect(path) as s:
+                    s.send(bytes(4096))
+            check(bounce(path, b"still") == b"still", "goes on")
+
+
+def test_sockets_before_there_is_a_program():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "none")
+        process = subprocess.Popen([RUN_NESTED, "--quiet", "--socket", path, "--program", BUSYBOX, "--",
+                                    "sleep", "6"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        answers = set()
+        while process.poll() is None:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), connect(path) as s:
+                answers.add(read_to_end(s))
+            time.sleep(0.2)
+        check(answers == {b""}, "turned away", answers)
+        check(process.returncode == 0, "exit code", process.communicate())
