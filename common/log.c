@@ -1,6 +1,7 @@
 #include "common/log.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum log_level log_max_level = LOG_INFO;
 static log_sink_fn current_sink;
@@ -34,4 +35,16 @@ void log_at(enum log_level level, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	(current_sink ? current_sink : stderr_sink)(level, line);
+}
+
+void log_lines(enum log_level level, const char *text)
+{
+	for (;;) {
+		int len = (int)strcspn(text, "\n");
+
+		log_at(level, "%.*s", len, text);
+		if (!text[len])
+			return;
+		text += len + 1;
+	}
 }

@@ -6,6 +6,7 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
+#include "host/crash_report.h"
 #include "host/regs.h"
 #include "host/synic.h"
 
@@ -108,7 +109,7 @@ static void receive_power(struct vp *vp, const struct hostlink_message *m)
 	switch (m->index) {
 	case HOSTLINK_POWER_OFF: vm_end(vm, VM_POWER_OFF, "%s", text); break;
 	case HOSTLINK_POWER_RESET: vm_end(vm, VM_RESET, "%s", text); break;
-	case HOSTLINK_POWER_PANIC: vm_end(vm, VM_GUEST_PANIC, "guest panic: %s", text); break;
+	case HOSTLINK_POWER_PANIC: crash_report_guest(vm, text); break;
 	case HOSTLINK_POWER_TRIPLE_FAULT:
 		regs_format(vp, VTL0, regs, sizeof(regs));
 		vm_end(vm, VM_TRIPLE_FAULT, "guest triple fault: %s\n%s", text, regs);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "host/crash_report.h"
 #include "host/synic.h"
 
 static void *vtl_page(struct vp *vp, enum vtl vtl, u64 reg)
@@ -131,33 +132,6 @@ static int write_sint(struct vp *vp, enum vtl vtl, unsigned n, u64 value)
 	return 0;
 }
 
-static int write_crash_ctl(struct vp *vp, enum vtl vtl, u64 value)
-{
-	struct vm *vm = vp->vm;
-	const u64 *p = vp->vtl[vtl].crash;
-	char text[512] = "";
-
-	if (!(value & HV_CRASH_CTL_NOTIFY))
-		return 0;
-	if (value & HV_CRASH_CTL_MESSAGE && p[4] < sizeof(text)) {
-		const void *from = vtl == VTL2 ? memory_at(&vm->mem, p[3], p[4])
-					       : memory_at_vtl0(&vm->mem, p[3], p[4],
-								HV_MAP_GPA_READABLE);
-
-		if (from)
-			memcpy(text, from, p[4]);
-		for (char *c = text; *c; c++)
-			if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-				*c = *c == '\n' ? '\n' : '.';
-	}
-	vm_end(vm, vtl == VTL0 ? VM_GUEST_PANIC : VM_PARAVISOR_FAILED,
-	       "%s crash: P0 %#llx P1 %#llx P2 %#llx P3 %#llx P4 %#llx%s%s",
-	       vtl == VTL0 ? "guest" : "VTL2", (unsigned long long)p[0], (unsigned long long)p[1],
-	       (unsigned long long)p[2], (unsigned long long)p[3], (unsigned long long)p[4],
-	       *text ? ": " : "", text);
-	return 0;
-}
-
 int msr_hyperv_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 {
 	struct vtl_vp *v = &vp->vtl[vtl];
@@ -189,7 +163,10 @@ int msr_hyperv_write(struct vp *vp, enum vtl vtl, u32 msr, u64 value)
 		return 0;
 	case HV_MSR_SIRBP: return 0;
 	case HV_MSR_TSC_INVARIANT_CONTROL: return value & ~1ull ? -1 : 0;
-	case HV_MSR_CRASH_CTL: return write_crash_ctl(vp, vtl, value);
+	case HV_MSR_CRASH_CTL:
+		if (value & HV_CRASH_CTL_NOTIFY)
+			crash_report_msrs(vp, vtl, value);
+		return 0;
 	case HV_MSR_RESET:
 		if (value & 1)
 			vm_end(vp->vm, VM_RESET, "reset by MSR");

@@ -50,7 +50,7 @@ struct options {
 	char named[HVSOCKET_PATH_MAX], named_control[HVSOCKET_PATH_MAX];
 	unsigned cpus;
 	u64 memory;
-	bool no_reboot, synic_intercepts;
+	bool no_reboot, synic_intercepts, crash_continues;
 	unsigned stats_after_ms;
 };
 
@@ -79,6 +79,10 @@ static void usage(FILE *f)
 		"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
 		"  --no-reboot         end when the guest resets\n"
+		"  --on-crash ACTION   when the guest reports its crash: end (default), or "
+		"continue "
+		"where it\n"
+		"                      has a crash kernel (kdump)\n"
 		"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept "
 		"page\n"
 		"  --stats-json FILE   counters and boot timeline, written at the end\n"
@@ -143,6 +147,7 @@ enum {
 	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
 	OPT_NO_REBOOT,
+	OPT_ON_CRASH,
 	OPT_SYNIC,
 	OPT_STATS_JSON,
 	OPT_STATS_AFTER,
@@ -167,6 +172,7 @@ static const struct option long_options[] = {
 	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
 	{"no-reboot", 0, 0, OPT_NO_REBOOT},
+	{"on-crash", 1, 0, OPT_ON_CRASH},
 	{"synic-intercepts", 0, 0, OPT_SYNIC},
 	{"stats-json", 1, 0, OPT_STATS_JSON},
 	{"stats-after", 1, 0, OPT_STATS_AFTER},
@@ -229,6 +235,13 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
 		case OPT_MARK: o->mark = optarg; break;
 		case OPT_NO_REBOOT: o->no_reboot = true; break;
+		case OPT_ON_CRASH:
+			o->crash_continues = !strcmp(optarg, "continue");
+			if (!o->crash_continues && strcmp(optarg, "end") != 0) {
+				log_error("--on-crash %s: expected end or continue", optarg);
+				return 3;
+			}
+			break;
 		case OPT_SYNIC: o->synic_intercepts = true; break;
 		case OPT_VERBOSE: log_max_level = LOG_DEBUG; break;
 		case OPT_CPUS:
@@ -584,6 +597,8 @@ static int exit_code(const struct vm *vm, enum vm_outcome outcome)
 	case VM_PARAVISOR_FAILED: return EXIT_PARAVISOR;
 	case VM_HOST_FAILED: return EXIT_HOST;
 	case VM_STOPPED: return vm->stop_signal ? 128 + vm->stop_signal : 0;
+	/* ended here because of --no-reboot */
+	case VM_RESET: return atomic_load(&vm->guest_crashes) ? EXIT_GUEST_PANIC : 0;
 	default: return 0;
 	}
 }
@@ -673,7 +688,7 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 	outcome = (enum vm_outcome)atomic_load(&vm->outcome);
 	*code = exit_code(vm, outcome);
 	if (outcome >= VM_GUEST_PANIC && outcome <= VM_HOST_FAILED)
-		log_error("%s", vm->outcome_text);
+		log_lines(LOG_ERROR, vm->outcome_text);
 	else if (*vm->outcome_text)
 		log_debug("%s", vm->outcome_text);
 	if (s->o->stats_json)
@@ -774,6 +789,7 @@ int run_command(int argc, char **argv)
 	config.bootargs = o.bootargs;
 	config.vtl2_serial = o.vtl2_serial != NULL;
 	config.no_intercept_page = o.synic_intercepts;
+	config.crash_continues = o.crash_continues;
 	kvm = kvm_open(checks, ARRAY_SIZE(checks), &n);
 	if (kvm < 0) {
 		for (size_t i = 0; i < n; i++)

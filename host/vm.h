@@ -112,6 +112,9 @@ struct vp {
 	struct vp_stats stats;
 };
 
+/* What a kernel's last words fit in: one page, parameters, registers. */
+#define VM_OUTCOME_TEXT 6144
+
 enum vm_outcome {
 	VM_RUNNING = 0,
 	VM_POWER_OFF,
@@ -130,6 +133,8 @@ struct vm_config {
 	const char *bootargs;	   /* appended to the VTL2 command line if the image allows it */
 	bool vtl2_serial;	   /* offer COM3 to VTL2 */
 	bool no_intercept_page;
+	bool crash_continues; /* a guest that reports its crash goes on: it may have a crash kernel
+			       */
 };
 
 struct vm {
@@ -161,14 +166,15 @@ struct vm {
 
 	pthread_mutex_t end_lock; /* outcome */
 	atomic_int outcome;	  /* enum vm_outcome */
-	char outcome_text[2048];
+	char outcome_text[VM_OUTCOME_TEXT];
 	int outcome_event;   /* eventfd: written when outcome is set */
 	struct uarts *uarts; /* that VTL2 sees */
 	struct hostlink *hostlink;
 	struct vmbus *vmbus;
 	struct timeline *timeline;
 	atomic_bool stop;
-	int stop_signal; /* that ended the VM, or 0 */
+	atomic_uint guest_crashes; /* reported, with crash_continues */
+	int stop_signal;	   /* that ended the VM, or 0 */
 };
 
 /* Partition reference time, 100 ns units. */

@@ -24,7 +24,8 @@
 
 #define SHELL		  "/bin/sh"
 #define SHELL_RESTARTS	  100
-#define RESTART_DELAY	  1 /* seconds */
+#define SHELL_UNUSABLE	  126 /* exit status: VTL2 has no console */
+#define RESTART_DELAY	  1   /* seconds */
 #define ENTROPY_BYTES_MAX 512
 
 static void mount_all(void)
@@ -151,8 +152,8 @@ static pid_t start_shell(void)
 		setsid();
 		fd = open("/dev/console", O_RDWR);
 		if (fd < 0) {
-			log_warn("console: %s", strerror(errno));
-			_exit(127);
+			log_info("no shell on the console: %s", strerror(errno));
+			_exit(SHELL_UNUSABLE);
 		}
 		ioctl(fd, TIOCSCTTY, 1);
 		dup2(fd, 0);
@@ -222,8 +223,10 @@ int init_main(void)
 		if (pid > 0 && pid == diagnostics)
 			diagnostics = on_diagnostics_end(status);
 		if (pid > 0 && pid == shell) {
+			bool usable = !WIFEXITED(status) || WEXITSTATUS(status) != SHELL_UNUSABLE;
+
 			log_info("shell ended with status %#x", (unsigned int)status);
-			shell = ++shells <= SHELL_RESTARTS ? start_shell() : -1;
+			shell = usable && ++shells <= SHELL_RESTARTS ? start_shell() : -1;
 		}
 	}
 }

@@ -290,8 +290,13 @@ void machine_flush(void)
 static void do_outside(u32 what)
 {
 	machine_flush();
-	if (what & TODO_PANIC)
-		stop_partition(HOSTLINK_POWER_PANIC, "reported by its kernel");
+	if (what & TODO_PANIC) {
+		static const char how[] = "reported by its kernel";
+
+		/* Whether the guest may go on, to a crash kernel, is for the host to say. */
+		log_warn("guest panic");
+		hostlink_post(HOSTLINK_POWER, HOSTLINK_POWER_PANIC, how, strlen(how));
+	}
 	if (what & TODO_POWER) {
 		log_info("guest asks for %s: %s",
 			 power_event == DEV_POWER_OFF ? "power-off" : "reset", power_why);

@@ -131,6 +131,7 @@ def other_kernel(take_over, **more):
     check(result.out.count("PARAPET-GUEST-USERSPACE") == 2, "two kernels", result)
     check(result.out.count("HOST-PING 20 of 1000") == 2, "sockets in both", result)
     check('"by": "VMBus"' in result.out, "shut down by the driver", result)
+    return result
 
 
 @timeout(300)
@@ -146,7 +147,8 @@ def test_kexec():
 
 @timeout(300)
 def test_crash_kernel():
-    # on Hyper-V Linux reports a crash before it starts the crash kernel: our host ends the VM then
-    other_kernel("hv crash-kernel LOAD; sleep 1; echo N >/sys/module/kernel/parameters/"
-                 "crash_kexec_post_notifiers; echo c >/proc/sysrq-trigger",
-                 cmdline="crashkernel=160M", quiet=False)
+    # on Hyper-V Linux reports a crash before it starts the crash kernel
+    result = other_kernel("hv crash-kernel LOAD; sleep 1; echo c >/proc/sysrq-trigger",
+                          cmdline="crashkernel=160M", quiet=False, options=["--on-crash", "continue"])
+    check("error: guest crash on VP 0: P0" in result.out, "told on the host", result)
+    check("Kernel panic - not syncing: sysrq triggered crash" in result.out, "by its last words", result)

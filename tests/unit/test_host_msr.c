@@ -178,12 +178,58 @@ static void crash(void **state)
 	assert_non_null(strstr(f->vm.outcome_text, "P0 0x100"));
 }
 
+/* A page of text is passed on whole; VTL2's kernel tells its registers too. */
+static void crash_of_vtl2(void **state)
+{
+	char *p = memory_at(&f->vm.mem, f->vm.mem.vtl2_base, 4096);
+
+	(void)state;
+	memset(p, 'x', 4096);
+	memcpy(p, "first", 5);
+	memcpy(p + 4092, "last", 4);
+	vp->vtl[VTL2].run->s.regs.regs.r15 = 0xabcdef;
+	set(VTL2, HV_MSR_CRASH_P0 + 3, f->vm.mem.vtl2_base);
+	set(VTL2, HV_MSR_CRASH_P4, 4096);
+	set(VTL2, HV_MSR_CRASH_CTL, HV_CRASH_CTL_NOTIFY | HV_CRASH_CTL_MESSAGE);
+	assert_int_equal(atomic_load(&f->vm.outcome), VM_PARAVISOR_FAILED);
+	assert_non_null(strstr(f->vm.outcome_text, "\nfirst"));
+	assert_non_null(strstr(f->vm.outcome_text, "last"));
+	assert_non_null(strstr(f->vm.outcome_text, "r15 0000000000abcdef"));
+}
+
+static unsigned lines;
+
+static void count_lines(enum log_level level, const char *line)
+{
+	(void)line;
+	lines += level == LOG_ERROR;
+}
+
+/* With a crash kernel the guest goes on after its report; reports without end are not all shown. */
+static void crash_continues(void **state)
+{
+	(void)state;
+	f->config.crash_continues = true;
+	f->vm.config = &f->config;
+	lines = 0;
+	log_set_sink(count_lines);
+	for (int i = 0; i < 1000; i++)
+		set(VTL0, HV_MSR_CRASH_CTL, HV_CRASH_CTL_NOTIFY);
+	log_set_sink(NULL);
+	assert_int_equal(atomic_load(&f->vm.outcome), VM_RUNNING);
+	assert_int_equal(atomic_load(&f->vm.guest_crashes), 1000);
+	assert_int_equal(lines, 16);
+	/* VTL2 has nobody who would go on for it */
+	set(VTL2, HV_MSR_CRASH_CTL, HV_CRASH_CTL_NOTIFY);
+	assert_int_equal(atomic_load(&f->vm.outcome), VM_PARAVISOR_FAILED);
+}
+
 /* A message address that points at VTL2, beyond memory, or is too long is not followed. */
 static void crash_message_hostile(void **state)
 {
 	static const struct {
 		u64 gpa, len;
-	} c[] = {{~0ull, 16}, {64 * MiB - 4, 8}, {0xc000, ~0ull}, {0xc000, 512}, {0, 4096}};
+	} c[] = {{~0ull, 16}, {64 * MiB - 4, 8}, {64 * MiB - 4, ~0ull}, {~0ull, ~0ull}, {0, 4096}};
 	u8 *vtl2 = memory_at(&f->vm.mem, f->vm.mem.vtl2_base, 4096);
 
 	(void)state;
@@ -217,9 +263,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 	const struct CMUnitTest tests[] = {
-		T(whole_range),	  T(read_only), T(page_registers), T(hypercall_page),
-		T(reference_tsc), T(sints),	T(crash),	   T(crash_message_hostile),
-		T(reset),
+		T(whole_range),	  T(read_only),	      T(page_registers), T(hypercall_page),
+		T(reference_tsc), T(sints),	      T(crash),		 T(crash_message_hostile),
+		T(crash_of_vtl2), T(crash_continues), T(reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
