@@ -5,6 +5,7 @@
 #include "paravisor/diag/link.h"
 #include "paravisor/machine.h"
 #include "paravisor/thread.h"
+#include "paravisor/vmbus/vmbus.h"
 #include "paravisor/vp.h"
 
 #include <errno.h>
@@ -160,6 +161,7 @@ static void describe(void *context, struct inspect *root)
 		describe_memory(&dir);
 	if (inspect_enter(&vm, "chipset", &dir))
 		describe_chipset(&dir);
+	vmbus_inspect(&vm);
 }
 
 /* --- control */

@@ -187,9 +187,16 @@ struct vmbus_channel_info {
 	u16 id;
 	const char *name, *state;
 	struct guid interface, instance;
-	u16 subchannel, flags;
+	u16 subchannel, flags, mmio_mb;
+	u32 connection; /* as offered */
+	bool offered;	/* the guest knows it */
+	bool no_map;	/* relayed: signals and packets do not come by here */
+	/* Another of a lower id has the same instance and subchannel (one of them is revoked). */
+	bool twin;
 	struct vmbus_open open; /* valid when is_open */
-	bool is_open;
+	bool is_open, reserved; /* reserved: open beyond the connection */
+	u32 reserved_vp;
+	u32 ring_pages; /* of the page list that holds both rings; 0: not open */
 	u32 rx_size, tx_size;
 	u64 signals_in, signals_out;
 	u64 rx_packets, rx_bytes, tx_packets, tx_bytes, tx_full;
@@ -200,7 +207,11 @@ struct vmbus_channel_info {
 struct vmbus_server_info {
 	const char *state;
 	u32 version, features;
+	const char *next; /* what follows a disconnect; NULL: nothing */
+	u32 vp;		  /* where messages go */
+	u8 sint;
 	bool offers_sent, paused, trusted;
+	u64 monitor_p2c, monitor_c2p; /* GPAs; 0: none */
 	struct guid client;
 	unsigned channels, gpadls, queued;
 	u64 messages_in, messages_out, refused, dropped, lost, contacts;

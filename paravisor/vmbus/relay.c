@@ -17,6 +17,8 @@ struct relay_channel {
 	u16 host;		  /* the host's id */
 	struct vmbus_channel *ch; /* the guest's; NULL: it does not know the channel (any more) */
 	const struct keeper *keeper;
+	struct guid interface, instance;
+	u16 subchannel;
 };
 
 struct keeper {
@@ -178,6 +180,9 @@ static void offered(void *ctx, const struct vmbus_msg_offer *msg)
 	}
 	rc->relay = r;
 	rc->host = host;
+	rc->interface = msg->interface;
+	rc->instance = msg->instance;
+	rc->subchannel = msg->subchannel;
 	r->channel[host] = rc;
 	rc->keeper = keeper_of(r, msg);
 	if (rc->keeper)
@@ -362,4 +367,21 @@ void relay_describe(const struct relay *r, struct relay_info *info)
 		info->kept += r->channel[i]->keeper != NULL;
 		info->relayed += r->channel[i]->keeper == NULL;
 	}
+}
+
+bool relay_channel(const struct relay *r, u16 host, struct relay_channel_info *info)
+{
+	const struct relay_channel *rc = host < VMBUS_MAX_CHANNELS ? r->channel[host] : NULL;
+
+	if (!rc)
+		return false;
+	*info = (struct relay_channel_info){
+		.interface = rc->interface,
+		.instance = rc->instance,
+		.subchannel = rc->subchannel,
+		.guest = rc->ch ? vmbus_channel_id(rc->ch) : 0,
+	};
+	if (rc->keeper)
+		info->keeper = rc->keeper->ops->name ? rc->keeper->ops->name : "vtl2";
+	return true;
 }

@@ -48,6 +48,7 @@ struct relay_keeper {
 	void (*gpadl_torndown)(void *ctx, u16 channel, u32 gpadl);
 	/* Stop using it, then relay_keeper_release(). */
 	void (*rescinded)(void *ctx, u16 channel);
+	const char *name; /* for inspection; NULL: none */
 };
 #define RELAY_KEEPERS 4
 /* Before relay_connect(); the first who wants an offer gets it. False: too many keepers. */
@@ -62,5 +63,14 @@ struct relay_info {
 	u64 offers, dropped_offers, opens;
 };
 void relay_describe(const struct relay *r, struct relay_info *info);
+
+struct relay_channel_info {
+	struct guid interface, instance;
+	u16 subchannel;
+	u16 guest;	    /* channel id there; 0: the guest does not have it */
+	const char *keeper; /* NULL: relayed */
+};
+/* False: the host offers no channel of this id (below VMBUS_MAX_CHANNELS). */
+bool relay_channel(const struct relay *r, u16 host, struct relay_channel_info *info);
 
 #endif

@@ -8,11 +8,13 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "common/vmbus/inspect.h"
 #include "common/vmbus/server.h"
 #include "paravisor/gmem.h"
 #include "paravisor/mshv.h"
 #include "paravisor/thread.h"
 #include "paravisor/vmbus/relay.h"
+#include "paravisor/vmbus/relay_inspect.h"
 
 /* A taken message slot, or a host without buffers, is tried again after that time, then later. */
 #define RETRY_FIRST_MS 1u
@@ -344,4 +346,50 @@ size_t vmbus_report(char *text, size_t size)
 	add(&r, "opens", host.opens);
 	pthread_mutex_unlock(&lock);
 	return r.used;
+}
+
+/* --- inspection: the lock is taken for one channel at a time, as the guest may be waiting for it
+ */
+
+static void inspect_channels(struct inspect *dir, bool of_relay)
+{
+	struct inspect channels;
+
+	if (!inspect_enter(dir, "channels", &channels))
+		return;
+	for (u16 i = 1; i < VMBUS_MAX_CHANNELS; i++) {
+		pthread_mutex_lock(&lock);
+		if (of_relay)
+			relay_inspect_channel(&channels, relay, i);
+		else
+			vmbus_inspect_channel(&channels, server, i);
+		pthread_mutex_unlock(&lock);
+	}
+}
+
+void vmbus_inspect(struct inspect *vm)
+{
+	struct inspect dir;
+
+	if (inspect_enter(vm, "vmbus", &dir)) {
+		pthread_mutex_lock(&lock);
+		vmbus_inspect_server(&dir, server);
+		inspect_counter(&dir, "hypercalls/post_message", posts);
+		inspect_counter(&dir, "hypercalls/post_message_refused", refused);
+		inspect_counter(&dir, "hypercalls/signal_event", signals);
+		inspect_counter(&dir, "hypercalls/slot_busy", busy);
+		pthread_mutex_unlock(&lock);
+		inspect_channels(&dir, false);
+	}
+	if (inspect_enter(vm, "vmbus_relay", &dir)) {
+		pthread_mutex_lock(&lock);
+		relay_inspect(&dir, relay);
+		pthread_mutex_unlock(&lock);
+		inspect_channels(&dir, true);
+	}
+	if (inspect_enter(vm, "vmbus_client", &dir)) {
+		pthread_mutex_lock(&lock);
+		vmbus_inspect_client(&dir, relay_host(relay));
+		pthread_mutex_unlock(&lock);
+	}
 }

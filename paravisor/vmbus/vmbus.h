@@ -6,6 +6,7 @@
 #ifndef PARAPET_PARAVISOR_VMBUS_VMBUS_H
 #define PARAPET_PARAVISOR_VMBUS_VMBUS_H
 
+#include "common/inspect.h"
 #include "paravisor/config.h"
 
 /* False (and a log line) when it cannot be set up. Before vmbus_receive() and the hypercalls. */
@@ -25,5 +26,7 @@ void vmbus_receive(const void *payload, size_t size);
 
 /* State and counters as "vmbus.name value" lines; the length, cut to size - 1. */
 size_t vmbus_report(char *text, size_t size);
+/* vmbus, vmbus_relay and vmbus_client in the directory vm. Any thread. */
+void vmbus_inspect(struct inspect *vm);
 
 #endif

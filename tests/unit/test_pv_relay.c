@@ -1,7 +1,9 @@
 /* The relay between a host's server and the guest's: one to one, both ends at their worst. */
 #include "tests/unit/vmbus_guest.h"
 
-#include "paravisor/vmbus/relay.h"
+#include <stdio.h>
+
+#include "paravisor/vmbus/relay_inspect.h"
 
 static const struct guid interface = VMBUS_IF_SHUTDOWN, other = VMBUS_IF_HEARTBEAT;
 
@@ -500,7 +502,33 @@ static void k_rescinded(void *ctx, u16 channel)
 	relay_keeper_release(host.relay, channel);
 }
 
-static const struct relay_keeper keeper = {wants, k_opened, k_created, k_torn, k_rescinded};
+static const struct relay_keeper keeper = {wants,  k_opened,	k_created,
+					   k_torn, k_rescinded, "tester"};
+
+/* One value of the relay's directory, as text; "" where there is none. */
+static const char *seen(const char *path)
+{
+	const struct inspect_query query = {.path = path, .level = INSPECT_SENSITIVE, .depth = 9};
+	struct inspect_tree tree;
+	struct inspect root, channels;
+	static char text[64];
+
+	inspect_begin(&tree, &query, MiB, &root);
+	relay_inspect(&root, host.relay);
+	if (inspect_enter(&root, "channels", &channels)) {
+		for (u16 i = 0; i < VMBUS_MAX_CHANNELS + 1; i++)
+			relay_inspect_channel(&channels, host.relay, i);
+	}
+	inspect_finish(&tree);
+	text[0] = 0;
+	if (tree.result->kind == INSPECT_VALUE && tree.result->type == INSPECT_STRING)
+		snprintf(text, sizeof(text), "%.*s", (int)tree.result->data.size,
+			 (const char *)tree.result->data.data);
+	else if (tree.result->kind == INSPECT_VALUE)
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)tree.result->number);
+	inspect_free(&tree);
+	return text;
+}
 
 static void kept_for_vtl2(void **state)
 {
@@ -520,6 +548,14 @@ static void kept_for_vtl2(void **state)
 	deliver();
 	guest_expect_nothing(&guest);
 	assert_int_equal(info().kept, 1);
+	assert_string_equal(seen("relayed"), "1");
+	assert_string_equal(seen("kept"), "1");
+	assert_string_equal(seen("channels/1/interface_name"), "shutdown_ic");
+	assert_string_equal(seen("channels/1/guest_channel_id"), "100");
+	assert_string_equal(seen("channels/1/kept_by"), "");
+	assert_string_equal(seen("channels/2/instance_id"), "00000002-0000-0000-0000-000000000000");
+	assert_string_equal(seen("channels/2/guest_channel_id"), "");
+	assert_string_equal(seen("channels/2/kept_by"), "tester");
 	assert_int_equal(vmbus_client_gpadl(c, 2, 77, 1, pages, 3), 0);
 	deliver();
 	assert_int_equal(kept_created, 1);
