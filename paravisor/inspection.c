@@ -1,6 +1,7 @@
 #include "paravisor/inspection.h"
 
 #include "common/log.h"
+#include "paravisor/boot.h"
 #include "paravisor/diag/control.h"
 #include "paravisor/diag/link.h"
 #include "paravisor/machine.h"
@@ -9,8 +10,12 @@
 #include "paravisor/vp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#define KMSG_RECORDS 4096 /* looked through for one of the first */
 
 static const struct config *config;
 static bool paused; /* changed by the serving thread only */
@@ -151,6 +156,10 @@ static void describe(void *context, struct inspect *root)
 	inspect_level(root, INSPECT_SAFE);
 	inspect_text(root, "control_state", "started");
 	inspect_text_rw(root, "trace/filter", level_name[log_max_level], set_level, NULL);
+	inspect_level(root, INSPECT_UNSPECIFIED);
+	if (inspect_enter(root, "boot", &dir))
+		boot_inspect(&dir);
+	inspect_level(root, INSPECT_SAFE);
 	if (!inspect_enter(root, "vm", &vm))
 		return;
 	inspect_level(&vm, INSPECT_SAFE);
@@ -195,6 +204,29 @@ static const char *resume_guest(void *context)
 	return NULL;
 }
 
+/* The kernel's line about the first program is among its oldest. */
+static void find_init(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char record[2048];
+	u64 us;
+
+	for (int i = 0; fd >= 0 && i < KMSG_RECORDS; i++) {
+		ssize_t n = read(fd, record, sizeof(record) - 1);
+
+		/* EPIPE: older ones have been overwritten meanwhile */
+		if (n <= 0 && errno != EPIPE)
+			break;
+		record[MAX(n, 0)] = 0;
+		if (boot_init_record(record, &us)) {
+			boot_reached_at(BOOT_INIT, us);
+			break;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 static void *serve(void *arg)
 {
 	const struct control_ops ops = {
@@ -202,6 +234,7 @@ static void *serve(void *arg)
 	int listener = control_listen(LINK_PATH);
 
 	(void)arg;
+	find_init();
 	if (listener >= 0)
 		control_serve(listener, &ops);
 	log_warn("%s: %s; diagnostics see no state of the guest", LINK_PATH, strerror(errno));

@@ -1,6 +1,7 @@
 /* The paravisor process, in the order in which things happen. */
 #include "common/log.h"
 #include "paravisor/acpi.h"
+#include "paravisor/boot.h"
 #include "paravisor/config.h"
 #include "paravisor/file.h"
 #include "paravisor/gmem.h"
@@ -125,20 +126,25 @@ static void on_message(const struct hostlink_message *message)
 int paravisor_main(void)
 {
 	klog_start("paravisor");
+	boot_reached(BOOT_PARAVISOR);
 	if (!mshv_open())
 		stop_crash("the VTL driver of this kernel is not usable");
 	read_config();
+	boot_reached(BOOT_CONFIG);
 	if (config.isolation != ISOLATION_NONE)
 		stop_crash("isolated guests are not supported yet");
 	if (!gmem_init(&config))
 		stop_crash("guest memory cannot be mapped");
 	load_guest();
+	boot_reached(BOOT_GUEST_LOADED);
 	/* register calls address the VP they run on */
 	if (!thread_pin(0) || !protect_partition(&config))
 		stop_crash("VTL2 cannot be protected from the guest");
 	thread_unpin();
+	boot_reached(BOOT_PROTECTED);
 	if (!machine_init())
 		stop_crash("the guest's devices cannot be set up");
+	boot_reached(BOOT_DEVICES);
 	if (!vmbus_init(&config))
 		stop_crash("the guest's VMBus cannot be set up");
 	if (hostlink_start(on_message, vmbus_receive)) {
@@ -147,6 +153,7 @@ int paravisor_main(void)
 		/* hands out the first console credit */
 		machine_flush();
 	}
+	boot_reached(BOOT_VMBUS);
 	inspection_start(&config); /* the guest runs without it, too */
 	if (!vp_start_all(&config, &plan))
 		stop_crash("virtual processors cannot be started");

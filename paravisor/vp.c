@@ -2,6 +2,7 @@
 #include "paravisor/vp.h"
 
 #include "common/log.h"
+#include "paravisor/boot.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/intercept.h"
 #include "paravisor/machine.h"
@@ -166,8 +167,10 @@ static void *vp_loop(void *arg)
 	init_processor(vp);
 	pthread_barrier_wait(&all_ready);
 	if (vp->index == 0) {
+		boot_reached(BOOT_PROCESSORS);
 		log_info("%u processors ready, entering the guest", vp_count);
 		hostlink_post(HOSTLINK_MARK, HOSTLINK_MARK_PARAVISOR, NULL, 0);
+		boot_reached(BOOT_GUEST_ENTRY);
 	}
 	for (;;) {
 		int result;

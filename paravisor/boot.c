@@ -1,0 +1,70 @@
+/* The boot timeline. */
+#include "paravisor/boot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const name[BOOT_POINTS] = {
+	[BOOT_INIT] = "init_us",
+	[BOOT_PARAVISOR] = "paravisor_us",
+	[BOOT_CONFIG] = "config_us",
+	[BOOT_GUEST_LOADED] = "guest_loaded_us",
+	[BOOT_PROTECTED] = "protected_us",
+	[BOOT_DEVICES] = "devices_us",
+	[BOOT_VMBUS] = "vmbus_us",
+	[BOOT_PROCESSORS] = "processors_us",
+	[BOOT_GUEST_ENTRY] = "guest_entry_us",
+};
+
+static u64 reached[BOOT_POINTS]; /* 0: not yet */
+
+static u64 now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (u64)t.tv_sec * 1000000 + (u64)t.tv_nsec / 1000;
+}
+
+void boot_reached_at(enum boot_point point, u64 us)
+{
+	u64 none = 0;
+
+	__atomic_compare_exchange_n(&reached[point], &none, us, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
+void boot_reached(enum boot_point point)
+{
+	boot_reached_at(point, now_us());
+}
+
+/* "PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT": Linux Documentation/ABI/testing/dev-kmsg. */
+bool boot_init_record(const char *record, u64 *us)
+{
+	const char *text = strchr(record, ';'), *at = record;
+	char *end;
+
+	if (!text || strncmp(text, ";Run ", 5) || !strstr(text, " as init process"))
+		return false;
+	/* the kernel's own: facility 0; anybody may write lines of other facilities */
+	if (strtoul(at, &end, 10) >= 8 || end == at || *end != ',')
+		return false;
+	at = strchr(end + 1, ',');
+	if (!at || at > text)
+		return false;
+	*us = strtoull(at + 1, &end, 10);
+	return end > at + 1 && (*end == ',' || *end == ';');
+}
+
+void boot_inspect(struct inspect *dir)
+{
+	for (unsigned i = 0; i < BOOT_POINTS; i++) {
+		u64 us = __atomic_load_n(&reached[i], __ATOMIC_RELAXED);
+
+		if (us)
+			inspect_u64(dir, name[i], us);
+	}
+	inspect_counter(dir, "uptime_us", now_us());
+}
