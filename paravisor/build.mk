@@ -1,5 +1,5 @@
 # paravisor_LIB is pure code that unit tests link natively; paravisor_MAIN needs the VTL2 kernel.
-paravisor_LIB := paravisor/acpi.c paravisor/config.c paravisor/console.c paravisor/linux_boot.c \
+paravisor_LIB := paravisor/acpi.c paravisor/boot.c paravisor/config.c paravisor/console.c paravisor/linux_boot.c \
 	paravisor/stats.c paravisor/vmbus/relay.c \
 	paravisor/vmbus/relay_inspect.c $(addprefix paravisor/diag/, child.c conn.c control.c data.c inspect_service.c \
 	link.c loop.c policy.c proc.c pump.c server.c service.c tree.c)
@@ -8,3 +8,12 @@ paravisor_MAIN := paravisor/file.c paravisor/gmem.c paravisor/hostlink.c paravis
 	paravisor/mshv.c paravisor/paravisor.c paravisor/protect.c paravisor/report.c \
 	paravisor/stop.c paravisor/thread.c paravisor/diag/main.c paravisor/vmbus/vmbus.c \
 	paravisor/vp.c paravisor/vp_regs.c
+
+# The commit of the sources, for the image's build_info; empty where they are not under git.
+$(B)/scm.h: FORCE
+	@mkdir -p $(@D)
+	@revision=$$(! test -e .git || git --no-optional-locks -c 'safe.directory=*' describe --always \
+		--abbrev=40 --exclude '*' --dirty 2>/dev/null || :); \
+	echo "#define PARAPET_REVISION \"$$revision\"" >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(B)/musl/paravisor/diag/main.o: $(B)/scm.h

@@ -10,6 +10,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "build/scm.h" /* PARAPET_REVISION */
 #include "common/log.h"
 #include "paravisor/klog.h"
 #include "paravisor/programs.h"
@@ -39,7 +40,7 @@ static const char *environment_value(const char *name)
 int diag_main(void)
 {
 	const struct rlimit descriptors = {DESCRIPTORS, DESCRIPTORS};
-	struct diag_options options = {.link_path = LINK_PATH};
+	struct diag_options options = {.link_path = LINK_PATH, .revision = PARAPET_REVISION};
 
 	klog_start("diag");
 	setrlimit(RLIMIT_NOFILE, &descriptors);

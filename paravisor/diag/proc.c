@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define TEXT_SIZE     65536u
 #define CPUS_MAX      64
 #define NAME_SIZE     64
 #define PROCESSES_MAX 256
+#define TASKS_MAX     256
 
 int proc_read(const char *path, char *text, size_t size)
 {
@@ -192,13 +194,13 @@ static bool name_is_new(struct processes *p, const char *name)
 	return true;
 }
 
-/* Clock ticks (1/100 s) that the process has run, from /proc/PID/stat. */
-static u64 run_ms(int pid)
+/* Time that a process or thread has run, in clock ticks of 1/100 s there; from FOLDER/stat. */
+static u64 run_ms(const char *folder)
 {
-	char path[64], text[1024], *at;
+	char path[96], text[1024], *at;
 	u64 user, kernel;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	snprintf(path, sizeof(path), "%s/stat", folder);
 	if (proc_read(path, text, sizeof(text)) <= 0)
 		return 0;
 	/* the name in parentheses may hold anything */
@@ -216,11 +218,12 @@ static void describe_process(struct inspect *i, int pid, char *text)
 {
 	static const char *const wanted[] = {"VmSize",	"VmPeak",  "VmRSS",    "VmHWM",
 					     "RssAnon", "RssFile", "RssShmem", "Threads"};
-	char *line;
+	char *line, folder[32];
 
 	inspect_level(i, INSPECT_SAFE);
 	inspect_u64(i, "pid", (u64)pid);
-	inspect_counter(i, "cpu_ms", run_ms(pid));
+	snprintf(folder, sizeof(folder), "/proc/%d", pid);
+	inspect_counter(i, "cpu_ms", run_ms(folder));
 	while ((line = next_line(&text))) {
 		char *value = strchr(line, ':');
 
@@ -238,6 +241,151 @@ static void describe_process(struct inspect *i, int pid, char *text)
 		}
 	}
 }
+
+/* --- limits and threads of one process */
+
+static const struct {
+	const char *name;
+	int resource;
+} limits[] = {
+	{"as", RLIMIT_AS},
+	{"core", RLIMIT_CORE},
+	{"cpu", RLIMIT_CPU},
+	{"data", RLIMIT_DATA},
+	{"fsize", RLIMIT_FSIZE},
+	{"locks", RLIMIT_LOCKS},
+	{"memlock", RLIMIT_MEMLOCK},
+	{"msgqueue", RLIMIT_MSGQUEUE},
+	{"nice", RLIMIT_NICE},
+	{"nofile", RLIMIT_NOFILE},
+	{"nproc", RLIMIT_NPROC},
+	{"rss", RLIMIT_RSS},
+	{"rtprio", RLIMIT_RTPRIO},
+	{"rttime", RLIMIT_RTTIME},
+	{"sigpending", RLIMIT_SIGPENDING},
+	{"stack", RLIMIT_STACK},
+};
+
+struct limit {
+	int pid, resource;
+	bool max;
+	char text[24];
+};
+
+static rlim_t *limit_field(struct rlimit *both, const struct limit *l)
+{
+	return l->max ? &both->rlim_max : &both->rlim_cur;
+}
+
+static bool read_limit(struct limit *l)
+{
+	struct rlimit both;
+	rlim_t value;
+
+	if (prlimit(l->pid, l->resource, NULL, &both))
+		return false;
+	value = *limit_field(&both, l);
+	if (value == RLIM_INFINITY)
+		snprintf(l->text, sizeof(l->text), "unlimited");
+	else
+		snprintf(l->text, sizeof(l->text), "%llu", (unsigned long long)value);
+	return true;
+}
+
+static const char *set_limit(void *context, const char *text)
+{
+	struct limit *l = context;
+	struct rlimit both;
+	u64 value = 0;
+
+	if (strcmp(text, "unlimited")) {
+		if (inspect_parse_u64(text, &value))
+			return "a number or \"unlimited\"";
+	} else {
+		value = RLIM_INFINITY;
+	}
+	if (prlimit(l->pid, l->resource, NULL, &both))
+		return strerror(errno);
+	*limit_field(&both, l) = value;
+	if (prlimit(l->pid, l->resource, &both, NULL) || !read_limit(l))
+		return strerror(errno);
+	return NULL;
+}
+
+static void describe_limits(struct inspect *i, int pid)
+{
+	struct inspect dir;
+
+	inspect_level(i, INSPECT_SAFE);
+	for (size_t k = 0; k < ARRAY_SIZE(limits); k++) {
+		struct limit current = {.pid = pid, .resource = limits[k].resource};
+		struct limit max = {.pid = pid, .resource = limits[k].resource, .max = true};
+
+		if (!inspect_enter(i, limits[k].name, &dir) || !read_limit(&current) ||
+		    !read_limit(&max))
+			continue;
+		inspect_level(&dir, INSPECT_SAFE);
+		inspect_text_rw(&dir, "current", current.text, set_limit, &current);
+		inspect_text_rw(&dir, "max", max.text, set_limit, &max);
+	}
+}
+
+static void describe_task(struct inspect *i, const char *folder)
+{
+	char path[96], text[1024], *rest = text, *line;
+
+	inspect_counter(i, "cpu_ms", run_ms(folder));
+	snprintf(path, sizeof(path), "%s/status", folder);
+	if (proc_read(path, text, sizeof(text)) <= 0)
+		return;
+	while ((line = next_line(&rest))) {
+		char *value = strchr(line, ':');
+
+		if (!value)
+			continue;
+		*value = 0;
+		value = skip_blank(value + 1);
+		if (!strcmp(line, "Name"))
+			inspect_text(i, "name", value);
+		else if (!strcmp(line, "State"))
+			inspect_text(i, "state", value);
+	}
+}
+
+static void describe_tasks(struct inspect *i, int pid)
+{
+	char folder[64];
+	const struct dirent *entry;
+	struct inspect task;
+	size_t count = 0;
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "/proc/%d/task", pid);
+	dir = opendir(folder);
+	while (dir && count < TASKS_MAX && (entry = readdir(dir))) {
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		count++;
+		snprintf(folder, sizeof(folder), "/proc/%d/task/%.16s", pid, entry->d_name);
+		if (inspect_enter(i, entry->d_name, &task))
+			describe_task(&task, folder);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void proc_describe_host(struct inspect *i, int pid)
+{
+	struct inspect dir;
+
+	if (inspect_enter(i, "rlimit", &dir))
+		describe_limits(&dir, pid);
+	inspect_level(i, INSPECT_UNSPECIFIED);
+	if (inspect_enter(i, "tasks", &dir))
+		describe_tasks(&dir, pid);
+}
+
+/* --- all processes */
 
 static bool visit_process(void *context, int pid)
 {

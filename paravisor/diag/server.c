@@ -74,7 +74,7 @@ int diag_serve(const struct diag_options *options)
 {
 	static struct diag_server server;
 
-	server = (struct diag_server){.policy = options->policy};
+	server = (struct diag_server){.policy = options->policy, .revision = options->revision};
 	snprintf(server.filter, sizeof(server.filter), "info");
 	if (!loop_init(&server.loop) || !catch_signals(&server) ||
 	    !listen_on(&server, &server.control, options->control_listener) ||

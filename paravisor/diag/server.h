@@ -22,6 +22,7 @@ struct diag_options {
 	int control_listener, data_listener; /* listening stream sockets, non-blocking */
 	const char *link_path;		     /* of the paravisor process; NULL: none */
 	struct policy policy;
+	const char *revision; /* of the sources; NULL: not known */
 };
 
 struct listener {
@@ -36,6 +37,7 @@ struct diag_server {
 	struct child_table children;
 	struct link link;
 	struct policy policy;
+	const char *revision;
 	struct listener control, data_listener;
 	struct loop_handler signals;
 	struct loop_timer crash_timer;

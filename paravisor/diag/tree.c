@@ -17,14 +17,15 @@ const char *const tree_delegated[TREE_TOKENS] = {
 	[TREE_TOKEN_CONTROL] = "control_state",
 };
 
-static void build_info(struct inspect *i)
+static void build_info(const struct diag_server *server, struct inspect *i)
 {
 	struct utsname kernel;
 
 	inspect_level(i, INSPECT_SAFE);
 	inspect_text(i, "crate_name", "parapet");
 	inspect_text(i, "openhcl_version", PARAPET_VERSION);
-	inspect_text(i, "scm_revision", "");
+	inspect_text(i, "scm_revision", server->revision ? server->revision : "");
+	/* one commit must give the same bytes whatever branch it was built from */
 	inspect_text(i, "scm_branch", "");
 	if (uname(&kernel) == 0) {
 		inspect_text(i, "kernel_release", kernel.release);
@@ -55,6 +56,7 @@ static bool visit_host(void *context, int pid)
 		return true;
 	inspect_level(&host, INSPECT_SAFE);
 	inspect_text(&host, "name", name);
+	proc_describe_host(&host, pid);
 	return true;
 }
 
@@ -126,12 +128,12 @@ void tree_describe(struct diag_server *server, struct inspect *root)
 
 	inspect_level(root, INSPECT_SAFE);
 	if (inspect_enter(root, "build_info", &dir))
-		build_info(&dir);
+		build_info(server, &dir);
 	/* the part that external tools may rely on */
 	if (inspect_enter(root, "uhdiag", &dir)) {
 		inspect_level(&dir, INSPECT_SAFE);
 		if (inspect_enter(&dir, "build_info", &hosts))
-			build_info(&hosts);
+			build_info(server, &hosts);
 	}
 	if (inspect_enter(root, "mesh", &dir)) {
 		inspect_level(&dir, INSPECT_SAFE);

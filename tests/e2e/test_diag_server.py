@@ -239,8 +239,16 @@ def test_inspect():
         check(set(top) >= {"build_info", "proc", "mesh", "trace", "vm", "control_state", "uhdiag"}, "top", top)
         check(top["vm"] is None and top["control_state"] == "started", "depth 0", top)
         hosts = client.inspect("mesh/hosts", 1, 0)
-        check(hosts.get(str(server.pid)) == {"name": "diagd"} and
-              all(set(h) == {"name"} for h in hosts.values()), "mesh/hosts", hosts)
+        check(hosts.get(str(server.pid), {}).get("name") == "diagd" and
+              all(isinstance(h["name"], str) for h in hosts.values()), "mesh/hosts", hosts)
+        own = f"mesh/hosts/{server.pid}"
+        tasks = client.inspect(f"{own}/tasks", 2)
+        check(tasks[str(server.pid)]["name"] == "diagd" and "state" in tasks[str(server.pid)], "tasks", tasks)
+        limits = client.inspect(f"{own}/rlimit", 2)
+        check(len(limits) == 16 and all(set(v) == {"current", "max"} for v in limits.values()), "rlimit", limits)
+        check(client.update(f"{own}/rlimit/core/current", "0") == "0", "rlimit")
+        fails(2, client.update, f"{own}/rlimit/core/current", "x", text="a number")
+        fails(2, client.update, f"{own}/rlimit/none/current", "1", text="not found")
         check(client.inspect("vm/partition/vp", 0) == {"0": None, "1": None}, "delegated")
         deep = client.inspect("vm/partition", 0xFFFFFFFF)
         check(set(deep["vp"]["1"]["stats"]["exits"]) == {"port_in", "hypercall"}, "all of it", deep)
