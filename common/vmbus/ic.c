@@ -7,6 +7,7 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
+#include "common/protobuf.h"
 
 struct packet {
 	struct ic_header head;
@@ -122,17 +123,22 @@ static void send_time(struct vmbus_ic *ic, u8 flags)
 	}
 }
 
+static void kvp_send(struct vmbus_ic *ic, const struct kvp_body *body)
+{
+	ic->deadline = now(ic) + IC_KVP_MS;
+	if (!send(ic, IC_KVP, body, sizeof(*body)))
+		ic->deadline = now(ic); /* the ring is full: over */
+}
+
 static void kvp_ask(struct vmbus_ic *ic)
 {
-	struct kvp_body body = {
+	const struct kvp_body body = {
 		.op = KVP_ENUMERATE,
 		.pool = ic->kvp_pool,
 		.enumerate = {.index = ic->kvp_index},
 	};
 
-	ic->deadline = now(ic) + IC_KVP_MS;
-	if (!send(ic, IC_KVP, &body, sizeof(body)))
-		ic->deadline = now(ic); /* the ring is full: over */
+	kvp_send(ic, &body);
 }
 
 static void kvp_end(struct vmbus_ic *ic, u32 status)
@@ -190,9 +196,10 @@ static void to_utf8(const u8 *in, u32 len, char *out)
 	*out = '\0';
 }
 
-static void kvp_item(struct vmbus_ic *ic, const struct kvp_value *v)
+/* asked NULL: as the guest has it */
+static void kvp_item(struct vmbus_ic *ic, const struct kvp_value *v, const char *asked)
 {
-	char key[KVP_KEY_MAX * 3 / 2 + 1], value[KVP_VALUE_MAX * 3 / 2 + 1];
+	char key[KVP_TEXT_MAX(KVP_KEY_MAX)], value[KVP_TEXT_MAX(KVP_VALUE_MAX)];
 
 	to_utf8(v->key, MIN(v->key_size, (u32)KVP_KEY_MAX), key);
 	switch (v->type) {
@@ -204,14 +211,33 @@ static void kvp_item(struct vmbus_ic *ic, const struct kvp_value *v)
 	default: to_utf8(v->value, MIN(v->value_size, (u32)KVP_VALUE_MAX), value); break;
 	}
 	if (ic->ops->kvp_item)
-		ic->ops->kvp_item(ic->ctx, key, value);
+		ic->ops->kvp_item(ic->ctx, asked ? asked : key, value);
+}
+
+/* Of a get the body is wanted, of set and delete the status only. */
+static void on_kvp_single(struct vmbus_ic *ic, const struct packet *p, size_t len)
+{
+	u32 status = p->head.status;
+
+	if (!status && ic->kvp_op == KVP_GET) {
+		if (len < sizeof(struct kvp_body) || p->kvp.op != KVP_GET) {
+			status = IC_E_FAIL;
+		} else {
+			struct kvp_value v = p->kvp.value;
+
+			kvp_item(ic, &v, ic->kvp_key);
+		}
+	}
+	kvp_end(ic, status);
 }
 
 static void on_kvp(struct vmbus_ic *ic, const struct packet *p, size_t len)
 {
 	if (!ic->kvp_running)
 		return;
-	if (p->head.status == IC_E_NO_MORE) {
+	if (ic->kvp_op != KVP_ENUMERATE) {
+		on_kvp_single(ic, p, len);
+	} else if (p->head.status == IC_E_NO_MORE) {
 		kvp_end(ic, IC_S_OK);
 	} else if (p->head.status) {
 		/* Linux' daemon ends a list with a failure too */
@@ -222,7 +248,7 @@ static void on_kvp(struct vmbus_ic *ic, const struct packet *p, size_t len)
 	} else {
 		struct kvp_value v = p->kvp.enumerate.value;
 
-		kvp_item(ic, &v);
+		kvp_item(ic, &v, NULL);
 		if (++ic->kvp_index < IC_KVP_ITEMS)
 			kvp_ask(ic);
 		else
@@ -427,14 +453,113 @@ bool vmbus_ic_shutdown(struct vmbus_ic *ic, u32 flags, const char *reason)
 	return send(ic, IC_SHUTDOWN, &body, sizeof(body));
 }
 
-bool vmbus_ic_kvp_enumerate(struct vmbus_ic *ic, enum kvp_pool pool)
+static bool kvp_free(const struct vmbus_ic *ic)
 {
-	if (ic->type != IC_KVP || ic->state != IC_READY || ic->kvp_running)
-		return false;
+	return ic->type == IC_KVP && ic->state == IC_READY && !ic->kvp_running;
+}
+
+static void kvp_start(struct vmbus_ic *ic, enum kvp_op op, enum kvp_pool pool)
+{
 	ic->kvp_running = true;
+	ic->kvp_op = (u8)op;
 	ic->kvp_pool = (u8)pool;
 	ic->kvp_index = 0;
+}
+
+bool vmbus_ic_kvp_enumerate(struct vmbus_ic *ic, enum kvp_pool pool)
+{
+	if (!kvp_free(ic))
+		return false;
+	kvp_start(ic, KVP_ENUMERATE, pool);
 	kvp_ask(ic);
+	return true;
+}
+
+/* One character of valid UTF-8; it moves on. */
+static u32 next_character(const u8 **text)
+{
+	const u8 *at = *text;
+	unsigned more = *at >= 0xf0 ? 3 : *at >= 0xe0 ? 2 : *at >= 0xc0 ? 1 : 0;
+	u32 c = more ? *at & (0x3fu >> more) : *at;
+
+	for (at++; more--; at++)
+		c = c << 6 | (*at & 0x3f);
+	*text = at;
+	return c;
+}
+
+/* Bytes of UTF-16 with its NUL, written to out unless that is NULL; 0: not UTF-8, or above max. */
+static u32 to_utf16(const char *text, u8 *out, u32 max)
+{
+	const u8 *at = (const u8 *)text;
+	u32 used = 0;
+
+	if (!pb_is_utf8(pb_text(text)))
+		return 0;
+	for (;;) {
+		u32 c = next_character(&at), n = c >= 0x10000 ? 4 : 2;
+
+		if (max - used < n)
+			return 0;
+		if (out && n == 4) {
+			put_le16(out + used, (u16)(0xd800 + ((c - 0x10000) >> 10)));
+			put_le16(out + used + 2, (u16)(0xdc00 + (c & 0x3ff)));
+		} else if (out) {
+			put_le16(out + used, (u16)c);
+		}
+		used += n;
+		if (!c)
+			return used;
+	}
+}
+
+bool vmbus_ic_kvp_key_valid(const char *key)
+{
+	return *key && to_utf16(key, NULL, KVP_KEY_MAX);
+}
+
+bool vmbus_ic_kvp_value_valid(const char *value)
+{
+	return to_utf16(value, NULL, KVP_VALUE_MAX);
+}
+
+bool vmbus_ic_kvp_get(struct vmbus_ic *ic, enum kvp_pool pool, const char *key)
+{
+	struct kvp_body body = {.op = KVP_GET, .pool = (u8)pool};
+
+	if (!kvp_free(ic) || !vmbus_ic_kvp_key_valid(key))
+		return false;
+	body.value.type = KVP_STRING;
+	body.value.key_size = to_utf16(key, body.value.key, KVP_KEY_MAX);
+	snprintf(ic->kvp_key, sizeof(ic->kvp_key), "%s", key);
+	kvp_start(ic, KVP_GET, pool);
+	kvp_send(ic, &body);
+	return true;
+}
+
+bool vmbus_ic_kvp_set(struct vmbus_ic *ic, enum kvp_pool pool, const char *key, const char *value)
+{
+	struct kvp_body body = {.op = KVP_SET, .pool = (u8)pool};
+
+	if (!kvp_free(ic) || !vmbus_ic_kvp_key_valid(key) || !vmbus_ic_kvp_value_valid(value))
+		return false;
+	body.value.type = KVP_STRING;
+	body.value.key_size = to_utf16(key, body.value.key, KVP_KEY_MAX);
+	body.value.value_size = to_utf16(value, body.value.value, KVP_VALUE_MAX);
+	kvp_start(ic, KVP_SET, pool);
+	kvp_send(ic, &body);
+	return true;
+}
+
+bool vmbus_ic_kvp_delete(struct vmbus_ic *ic, enum kvp_pool pool, const char *key)
+{
+	struct kvp_body body = {.op = KVP_DELETE, .pool = (u8)pool};
+
+	if (!kvp_free(ic) || !vmbus_ic_kvp_key_valid(key))
+		return false;
+	body.remove.key_size = to_utf16(key, body.remove.key, KVP_KEY_MAX);
+	kvp_start(ic, KVP_DELETE, pool);
+	kvp_send(ic, &body);
 	return true;
 }
 

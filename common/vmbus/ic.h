@@ -17,6 +17,9 @@
 #define IC_KVP_MS	60000 /* for an answer; Linux gives its daemon 30 s */
 #define IC_KVP_ITEMS	1024
 
+/* Bytes of the UTF-8 text that comes of so many bytes of UTF-16, and its NUL */
+#define KVP_TEXT_MAX(utf16) ((utf16)*3 / 2 + 1)
+
 struct vmbus_ic;
 
 struct vmbus_ic_ops {
@@ -27,7 +30,10 @@ struct vmbus_ic_ops {
 	void (*ready)(void *ctx, struct vmbus_ic *ic, bool ready);
 	/* The guest's answer to vmbus_ic_shutdown: IC_S_OK or an error; it acts after it. */
 	void (*shutdown_done)(void *ctx, u32 status);
-	/* Items of vmbus_ic_kvp_enumerate, then the end with IC_S_OK or an error. */
+	/*
+	 * Items of vmbus_ic_kvp_enumerate, or the one of vmbus_ic_kvp_get; then the end of any KVP
+	 * request with IC_S_OK or an error. Linux answers IC_E_NO_MORE for a key that is not there.
+	 */
 	void (*kvp_item)(void *ctx, const char *key, const char *value);
 	void (*kvp_done)(void *ctx, u32 status);
 };
@@ -52,8 +58,9 @@ struct vmbus_ic {
 	bool synced;
 	/* KVP */
 	bool kvp_running;
-	u8 kvp_pool;
+	u8 kvp_op, kvp_pool;
 	u32 kvp_index;
+	char kvp_key[KVP_TEXT_MAX(KVP_KEY_MAX)]; /* of a get */
 };
 
 /* Offers the component `type` with its usual instance. False: the offer failed. */
@@ -68,6 +75,13 @@ bool vmbus_ic_shutdown(struct vmbus_ic *ic, u32 flags, const char *reason);
 /* Asks for all pairs of a pool; KVP_POOL_AUTO: what the guest says of its system. False as above.
  */
 bool vmbus_ic_kvp_enumerate(struct vmbus_ic *ic, enum kvp_pool pool);
+/* A key has at least one character. False: no UTF-8, or longer than the guest takes. */
+bool vmbus_ic_kvp_key_valid(const char *key);
+bool vmbus_ic_kvp_value_valid(const char *value);
+/* One pair of a pool. False as above, or the key or value is not valid. */
+bool vmbus_ic_kvp_get(struct vmbus_ic *ic, enum kvp_pool pool, const char *key);
+bool vmbus_ic_kvp_set(struct vmbus_ic *ic, enum kvp_pool pool, const char *key, const char *value);
+bool vmbus_ic_kvp_delete(struct vmbus_ic *ic, enum kvp_pool pool, const char *key);
 /* The guest's clock is to be stepped at once (the VM was restored). */
 void vmbus_ic_timesync_step(struct vmbus_ic *ic);
 /* Milliseconds since the guest answered a heartbeat; UINT64_MAX: never. */

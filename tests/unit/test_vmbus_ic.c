@@ -382,6 +382,129 @@ static void hostile_kvp(void **state)
 	rig_free(&r);
 }
 
+/* One pair: what goes out, what the guest may answer. */
+static void kvp_pairs(void **state)
+{
+	static const u8 wide[] = {'k', 0, 0xe4, 0, 0x3d, 0xd8, 0x00, 0xde, 0, 0};
+	const char *key = "k\xc3\xa4\xf0\x9f\x98\x80";
+	struct kvp_body *b;
+	struct rig r;
+	u32 size;
+
+	(void)state;
+	rig_init(&r, IC_KVP);
+	assert_false(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, "a", "b"));
+	negotiated(&r, 4, 0);
+	b = (void *)(r.msg + 20);
+	assert_true(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, key, ""));
+	assert_false(vmbus_ic_kvp_get(&r.ic, KVP_POOL_EXTERNAL, key));
+	assert_false(vmbus_ic_kvp_delete(&r.ic, KVP_POOL_EXTERNAL, key));
+	assert_false(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, key, ""));
+	take(&r, IC_KVP);
+	assert_int_equal(r.len, 20 + 2580);
+	assert_int_equal(b->op, KVP_SET);
+	assert_int_equal(b->pool, KVP_POOL_EXTERNAL);
+	assert_int_equal(b->value.type, KVP_STRING);
+	assert_int_equal(b->value.key_size, sizeof(wide));
+	assert_memory_equal(b->value.key, wide, sizeof(wide));
+	assert_int_equal(b->value.value_size, 2);
+	answer(&r, 0);
+	assert_int_equal(r.kvp_done, 1);
+	assert_int_equal(r.status, 0);
+	assert_int_equal(r.items, 0);
+
+	assert_true(vmbus_ic_kvp_get(&r.ic, KVP_POOL_GUEST, key));
+	take(&r, IC_KVP);
+	assert_int_equal(b->op, KVP_GET);
+	assert_int_equal(b->pool, KVP_POOL_GUEST);
+	assert_memory_equal(b->value.key, wide, sizeof(wide));
+	/* another key than the one asked for is not believed */
+	put16(b->value.key, &size, "other");
+	b->value.key_size = size;
+	put16(b->value.value, &size, "is so");
+	b->value.value_size = size;
+	answer(&r, 0);
+	assert_int_equal(r.kvp_done, 2);
+	assert_string_equal(r.text, "k\xc3\xa4\xf0\x9f\x98\x80=is so;");
+
+	assert_true(vmbus_ic_kvp_delete(&r.ic, KVP_POOL_EXTERNAL, "a"));
+	take(&r, IC_KVP);
+	assert_int_equal(b->op, KVP_DELETE);
+	assert_int_equal(b->remove.key_size, 4);
+	assert_memory_equal(b->remove.key, "a\0\0\0", 4);
+	answer(&r, IC_E_NO_MORE); /* Linux: not there */
+	assert_int_equal(r.kvp_done, 3);
+	assert_int_equal(r.status, IC_E_NO_MORE);
+	rig_free(&r);
+}
+
+static void hostile_kvp_pairs(void **state)
+{
+	char text[1100], exact[1024];
+	struct kvp_body *b;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, IC_KVP);
+	negotiated(&r, 4, 0);
+	b = (void *)(r.msg + 20);
+	/* what the guest would cut or misread is not sent */
+	memset(text, 'x', sizeof(text));
+	text[256] = 0;
+	assert_false(vmbus_ic_kvp_key_valid(""));
+	assert_false(vmbus_ic_kvp_key_valid("\xff"));
+	assert_false(vmbus_ic_kvp_key_valid("\xed\xa0\x80")); /* half a surrogate */
+	assert_false(vmbus_ic_kvp_key_valid(text));
+	assert_false(vmbus_ic_kvp_get(&r.ic, KVP_POOL_EXTERNAL, text));
+	assert_false(vmbus_ic_kvp_delete(&r.ic, KVP_POOL_EXTERNAL, text));
+	text[255] = 0;
+	assert_true(vmbus_ic_kvp_key_valid(text));
+	memset(exact, 'y', sizeof(exact));
+	exact[1023] = 0;
+	assert_true(vmbus_ic_kvp_value_valid(exact));
+	assert_false(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, text, "\xc3"));
+	assert_true(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, text, exact));
+	take(&r, IC_KVP);
+	assert_int_equal(b->value.key_size, KVP_KEY_MAX);
+	assert_int_equal(b->value.value_size, KVP_VALUE_MAX);
+	memset(text, 'z', sizeof(text));
+	text[1024] = 0;
+	assert_false(vmbus_ic_kvp_value_valid(text));
+	answer(&r, 0);
+	/* the answer to a get: too short, of another kind, with sizes beyond everything */
+	assert_true(vmbus_ic_kvp_get(&r.ic, KVP_POOL_EXTERNAL, "a"));
+	take(&r, IC_KVP);
+	r.len--;
+	answer(&r, 0);
+	assert_int_equal(r.status, IC_E_FAIL);
+	assert_true(vmbus_ic_kvp_get(&r.ic, KVP_POOL_EXTERNAL, "a"));
+	take(&r, IC_KVP);
+	b->op = KVP_ENUMERATE;
+	answer(&r, 0);
+	assert_int_equal(r.status, IC_E_FAIL);
+	assert_int_equal(r.items, 0);
+	assert_true(vmbus_ic_kvp_get(&r.ic, KVP_POOL_EXTERNAL, "a"));
+	take(&r, IC_KVP);
+	memset(&b->value, 0xff, sizeof(b->value));
+	answer(&r, 0);
+	assert_int_equal(r.items, 1);
+	assert_int_equal(r.kvp_done, 4);
+	/* no answer, then one that is late */
+	assert_true(vmbus_ic_kvp_set(&r.ic, KVP_POOL_EXTERNAL, "a", "b"));
+	take(&r, IC_KVP);
+	r.now += IC_KVP_MS;
+	vmbus_ic_tick(&r.ic);
+	assert_int_equal(r.kvp_done, 5);
+	assert_int_equal(r.status, IC_E_FAIL);
+	answer(&r, 0);
+	assert_int_equal(r.kvp_done, 5);
+	/* the guest's driver leaves */
+	assert_true(vmbus_ic_kvp_delete(&r.ic, KVP_POOL_EXTERNAL, "a"));
+	GUEST_SEND(&r.g, VMBUS_MSG_CLOSE, 1);
+	assert_int_equal(r.kvp_done, 6);
+	rig_free(&r);
+}
+
 /* More messages at once than any driver sends: the clock goes on with them. */
 static void flood(void **state)
 {
@@ -409,11 +532,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hostile_negotiation),
 		cmocka_unit_test(hostile_kvp),
+		cmocka_unit_test(hostile_kvp_pairs),
 		cmocka_unit_test(flood),
 		cmocka_unit_test(shutdown_component),
 		cmocka_unit_test(heartbeat),
 		cmocka_unit_test(timesync),
 		cmocka_unit_test(kvp),
+		cmocka_unit_test(kvp_pairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
