@@ -12,18 +12,20 @@
 #include "common/log.h"
 #include "host/diag/client.h"
 #include "host/hostlink.h"
+#include "host/kvp.h"
 
 #define MAX_CLIENTS 8
-#define WORD_MAX    16
 #define SPEAK_MS    5000
+#define ANSWER_MAX  MiB
 
 struct client {
 	struct control *owner;
 	struct iothread_file file;
 	struct iothread_timer silence;
-	char word[WORD_MAX];
+	char line[KVP_LINE_MAX];
 	size_t len;
 	bool used;
+	struct kvp_job job; /* while it runs, the client waits */
 };
 
 struct control {
@@ -87,6 +89,7 @@ static void leave(struct client *client)
 {
 	struct control *c = client->owner;
 
+	kvp_job_cancel(&client->job);
 	iothread_unwatch(c->io, &client->file);
 	iothread_disarm(c->io, &client->silence);
 	close(client->file.fd);
@@ -97,6 +100,12 @@ static void leave(struct client *client)
 	}
 }
 
+static void say(struct client *client, const char *text, size_t size)
+{
+	if (send(client->file.fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("control: %s", strerror(errno));
+}
+
 static void reply(struct client *client)
 {
 	char *text = NULL;
@@ -104,34 +113,62 @@ static void reply(struct client *client)
 	FILE *f = open_memstream(&text, &size);
 
 	if (f) {
-		answer(client->owner, client->word, f);
-		if (!fclose(f) &&
-		    send(client->file.fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-			log_debug("control: %s", strerror(errno));
+		answer(client->owner, client->line, f);
+		if (!fclose(f))
+			say(client, text, size);
 	}
 	free(text);
+}
+
+static void on_pairs(void *ctx, const char *line)
+{
+	struct client *client = ctx;
+
+	say(client, line, strlen(line));
+	leave(client);
+}
+
+static void serve(struct client *client)
+{
+	struct control *c = client->owner;
+
+	if (!strncmp(client->line, "kvp ", 4)) {
+		/* the guest's time, no longer the client's */
+		iothread_disarm(c->io, &client->silence);
+		kvp_job_start(&client->job, c->ic, client->line + 4, on_pairs, client);
+		return;
+	}
+	reply(client);
+	leave(client);
 }
 
 static void ready(struct iothread_file *file, u32 events)
 {
 	struct client *client = (struct client *)((u8 *)file - offsetof(struct client, file));
-	ssize_t n = read(file->fd, client->word + client->len, WORD_MAX - 1 - client->len);
-	char *end;
+	bool waits = client->job.running;
+	size_t room = sizeof(client->line) - 1 - client->len;
+	char more[64], *end;
+	ssize_t n = waits ? read(file->fd, more, sizeof(more))
+			  : read(file->fd, client->line + client->len, room);
 
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n > 0) {
-		client->len += (size_t)n;
-		client->word[client->len] = 0;
-		end = strchr(client->word, '\n');
-		if (!end && client->len < WORD_MAX - 1)
-			return;
-		if (end)
-			*end = 0;
-		reply(client);
+	if (n <= 0) {
+		leave(client);
+		return;
 	}
-	leave(client);
+	/* what follows the line does not count */
+	if (waits)
+		return;
+	client->len += (size_t)n;
+	client->line[client->len] = 0;
+	end = strchr(client->line, '\n');
+	if (!end && client->len < sizeof(client->line) - 1)
+		return;
+	if (end)
+		*end = 0;
+	serve(client);
 }
 
 static void silent(struct iothread_timer *timer)
@@ -226,38 +263,60 @@ bool control_path(const char *vm, char *path, size_t size)
 	return true;
 }
 
-static int ask(const char *vm, const char *word)
+static int dial(const char *vm)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool said = false, ok = false;
-	char line[32], text[4096];
+	int fd;
+
+	if (!control_path(vm, a.sun_path, sizeof(a.sun_path))) {
+		log_error("%s: too long", vm);
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return fd;
+	log_error("%s: %s", a.sun_path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+char *control_exchange(const char *vm, const char *line)
+{
+	int fd = dial(vm);
+	char *text = NULL;
+	size_t used = 0, size = 0;
+	FILE *f;
+	char part[4096];
 	ssize_t n;
 
-	if (!control_path(vm, path, sizeof(path))) {
-		log_error("%s: too long", vm);
-		if (fd >= 0)
-			close(fd);
-		return 1;
-	}
-	memcpy(a.sun_path, path, sizeof(path));
-	snprintf(line, sizeof(line), "%s\n", word);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    send(fd, line, strlen(line), MSG_NOSIGNAL) < 0) {
-		log_error("%s: %s", path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return 1;
-	}
-	while ((n = read(fd, text, sizeof(text))) > 0) {
-		ok |= !said && n > 10 && !memcmp(text, "{\"ok\": true", 11);
-		said = true;
-		fwrite(text, 1, (size_t)n, stdout);
+	if (fd < 0)
+		return NULL;
+	f = open_memstream(&text, &size);
+	if (f && send(fd, line, strlen(line), MSG_NOSIGNAL) == (ssize_t)strlen(line)) {
+		while (used < ANSWER_MAX && (n = read(fd, part, sizeof(part))) > 0)
+			used += fwrite(part, 1, (size_t)n, f);
 	}
 	close(fd);
-	if (!said)
-		log_error("%s: no answer", path);
+	if (f && !fclose(f) && used)
+		return text;
+	log_error("%s: no answer", vm);
+	free(text);
+	return NULL;
+}
+
+static int ask(const char *vm, const char *word)
+{
+	char line[32], *text;
+	bool ok;
+
+	snprintf(line, sizeof(line), "%s\n", word);
+	text = control_exchange(vm, line);
+	if (!text)
+		return 1;
+	fputs(text, stdout);
+	ok = !strncmp(text, "{\"ok\": true", 11);
+	free(text);
 	return !ok;
 }
 

@@ -5,6 +5,7 @@
  *   status     what the guest's integration components know: {"ok": true, "guest": {...}}
  *   shutdown   asks the guest to shut down: {"ok": true, "by": "VMBus" or "power button"}
  *   reboot     the same, to boot again
+ *   kvp {...}  see host/kvp.h
  */
 #ifndef PARAPET_HOST_CONTROL_H
 #define PARAPET_HOST_CONTROL_H
@@ -28,6 +29,12 @@ void control_write_guest(FILE *f, struct ic *ic);
  * Socket of the VM of that name, or the name itself if it is a path. False: longer than size.
  */
 bool control_path(const char *vm, char *path, size_t size);
+
+/*
+ * Sends a line (with its newline) to the control socket of a VM and returns what that says, or NULL
+ * after an error line. The caller frees it.
+ */
+char *control_exchange(const char *vm, const char *line);
 
 /* `parapet status`, `parapet shutdown` */
 int control_command(int argc, char **argv);

@@ -1,5 +1,6 @@
 #include "host/ic.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,12 @@ struct ic {
 	u32 shutdown_status;
 	struct ic_pair pair[IC_PAIRS];
 	unsigned pairs;
+	/* who has asked for pairs; NULL: we, for those in `pair` */
+	const struct ic_kvp_sink *asker;
+	void *asker_ctx;
 };
+
+static const struct ic_kvp_sink forgotten;
 
 /* --- clocks */
 
@@ -97,6 +103,7 @@ static void ready(void *ctx, struct vmbus_ic *part, bool is_ready)
 		  is_ready ? "is there" : "has left");
 	if (is_ready && i == KVP) {
 		ic->pairs = 0;
+		ic->asker = NULL;
 		vmbus_ic_kvp_enumerate(part, KVP_POOL_AUTO);
 	}
 	rearm(ic);
@@ -118,6 +125,11 @@ static void kvp_item(void *ctx, const char *key, const char *value)
 	struct ic *ic = ctx;
 	struct ic_pair *pair = &ic->pair[ic->pairs];
 
+	if (ic->asker) {
+		if (ic->asker->item)
+			ic->asker->item(ic->asker_ctx, key, value);
+		return;
+	}
 	if (ic->pairs == IC_PAIRS)
 		return;
 	copy_printable(pair->key, sizeof(pair->key), key);
@@ -128,7 +140,13 @@ static void kvp_item(void *ctx, const char *key, const char *value)
 
 static void kvp_done(void *ctx, u32 status)
 {
-	if (status)
+	struct ic *ic = ctx;
+	const struct ic_kvp_sink *asker = ic->asker;
+
+	ic->asker = NULL;
+	if (asker && asker->done)
+		asker->done(ic->asker_ctx, status);
+	else if (status)
 		log_debug("guest: no more pairs, %#x", status);
 	rearm(ctx);
 }
@@ -191,6 +209,38 @@ bool ic_shutdown(struct ic *ic, bool reboot)
 				  "asked for on the host");
 	rearm(ic);
 	return asked;
+}
+
+int ic_kvp(struct ic *ic, const struct ic_kvp_request *request, const struct ic_kvp_sink *sink,
+	   void *ctx)
+{
+	struct vmbus_ic *part = &ic->part[KVP];
+	bool asked = false;
+
+	if (part->state != IC_READY)
+		return -ENODEV;
+	if (part->kvp_running)
+		return -EBUSY;
+	ic->asker = sink;
+	ic->asker_ctx = ctx;
+	switch (request->op) {
+	case KVP_ENUMERATE: asked = vmbus_ic_kvp_enumerate(part, request->pool); break;
+	case KVP_GET: asked = vmbus_ic_kvp_get(part, request->pool, request->key); break;
+	case KVP_SET:
+		asked = vmbus_ic_kvp_set(part, request->pool, request->key, request->value);
+		break;
+	case KVP_DELETE: asked = vmbus_ic_kvp_delete(part, request->pool, request->key); break;
+	}
+	if (!asked)
+		ic->asker = NULL;
+	rearm(ic);
+	return asked ? 0 : -EINVAL;
+}
+
+void ic_kvp_forget(struct ic *ic, const void *ctx)
+{
+	if (ic->asker && ic->asker_ctx == ctx)
+		ic->asker = &forgotten;
 }
 
 void ic_describe(struct ic *ic, struct ic_info *info)

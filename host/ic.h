@@ -5,6 +5,7 @@
 #ifndef PARAPET_HOST_IC_H
 #define PARAPET_HOST_IC_H
 
+#include "common/abi/vmbus_ic.h"
 #include "host/vmbus.h"
 
 struct ic;
@@ -19,6 +20,28 @@ void ic_destroy(struct ic *ic);
  * answered the last request. With the I/O thread's lock held.
  */
 bool ic_shutdown(struct ic *ic, bool reboot);
+
+#define IC_KVP_POOL_LAST 4
+
+struct ic_kvp_request {
+	enum kvp_op op;
+	enum kvp_pool pool; /* up to IC_KVP_POOL_LAST */
+	const char *key, *value;
+};
+/* Texts are UTF-8 of the guest's choice. done comes last, once, after the call. */
+struct ic_kvp_sink {
+	void (*item)(void *ctx, const char *key, const char *value);
+	void (*done)(void *ctx, u32 status); /* IC_S_OK, IC_E_* */
+};
+/*
+ * Asks the guest for pairs, or changes one. 0, and done will be called; -ENODEV: its driver is not
+ * there; -EBUSY: an earlier question is not answered; -EINVAL: key or value. With the I/O thread's
+ * lock held.
+ */
+int ic_kvp(struct ic *ic, const struct ic_kvp_request *request, const struct ic_kvp_sink *sink,
+	   void *ctx);
+/* ctx will not be called any more. */
+void ic_kvp_forget(struct ic *ic, const void *ctx);
 
 #define IC_TEXT_MAX 128
 #define IC_PAIRS    24

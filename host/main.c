@@ -6,6 +6,7 @@
 #include "common/version.h"
 #include "host/control.h"
 #include "host/diag/commands.h"
+#include "host/kvp.h"
 #include "host/run.h"
 
 static const struct {
@@ -15,6 +16,7 @@ static const struct {
 } commands[] = {
 	{"run", run_command, "run a VM with a paravisor image in VTL2"},
 	{"status", control_command, "what a guest with integration components tells of itself"},
+	{"kvp", kvp_command, "key-value pairs of a guest"},
 	{"shutdown", control_command, "ask a guest to shut down or to reboot"},
 	{"check", check_command, "tell whether this machine can run VMs, and what is missing"},
 };

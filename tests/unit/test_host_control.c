@@ -1,6 +1,8 @@
 /* The control socket: words, answers, clients that say nothing, too much, or leave. */
 #include "tests/unit/host_test.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -8,6 +10,7 @@
 
 #include "host/control.h"
 #include "host/hvsocket.h"
+#include "host/kvp.h"
 
 static struct ic *ic;
 static struct control *control;
@@ -85,8 +88,30 @@ static void words(void **state)
 	assert_non_null(strstr(ask("Status\n"), "unknown word"));
 	assert_non_null(strstr(ask("\n"), "unknown word"));
 	assert_non_null(strstr(ask("statusstatusstatusstatus\n"), "unknown word"));
+	assert_non_null(strstr(ask("kvp {\"op\": \"list\"}\n"), "no driver for key-value pairs"));
+	assert_non_null(strstr(ask("kvp {\n"), "not JSON"));
+	assert_non_null(strstr(ask("kvp\n"), "unknown word"));
 	/* what follows the line does not count */
 	assert_non_null(strstr(ask("status\nx"), "\"ok\": true"));
+}
+
+/* As long as a line may be, and longer. */
+static void long_lines(void **state)
+{
+	char *line = malloc(2 * KVP_LINE_MAX);
+	int fd;
+
+	(void)state;
+	memset(line, ' ', 2 * KVP_LINE_MAX);
+	memcpy(line, "kvp {}", 6);
+	strcpy(line + KVP_LINE_MAX - 2, "\n");
+	assert_non_null(strstr(ask(line), "unknown operation"));
+	memset(line, 'x', 2 * KVP_LINE_MAX);
+	fd = dial();
+	send(fd, line, 2 * KVP_LINE_MAX, MSG_NOSIGNAL);
+	/* it does not read on: the end may come as a reset */
+	assert_true(strstr(hear(fd), "unknown word") || errno == ECONNRESET);
+	free(line);
 }
 
 static void in_pieces(void **state)
@@ -135,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(words, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(long_lines, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(in_pieces, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(leavers_and_many, set_up, tear_down),
 		cmocka_unit_test(names),
