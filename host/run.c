@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "host/chardev.h"
 #include "host/control.h"
+#include "host/crash.h"
 #include "host/diag/client.h"
 #include "host/hostlink.h"
 #include "host/image.h"
@@ -45,7 +46,7 @@ struct options {
 	const char *image, *kernel, *initrd, *cmdline, *bootargs;
 	const char *serial[HOSTLINK_PORTS];
 	const char *vtl2_serial, *stats_json, *mark;
-	const char *vsock, *vtl2_vsock, *control;
+	const char *vsock, *vtl2_vsock, *control, *crash_dir;
 	/* what --name stands for */
 	char named[HVSOCKET_PATH_MAX], named_control[HVSOCKET_PATH_MAX];
 	unsigned cpus;
@@ -77,6 +78,7 @@ static void usage(FILE *f)
 		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
 		"'parapet shell'\n"
 		"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
+		"  --crash-dir DIR     where core dumps of VTL2's processes are put\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
 		"  --no-reboot         end when the guest resets\n"
 		"  --on-crash ACTION   when the guest reports its crash: end (default), or "
@@ -144,6 +146,7 @@ enum {
 	OPT_NAME,
 	OPT_VSOCK,
 	OPT_CONTROL,
+	OPT_CRASH_DIR,
 	OPT_VTL2_VSOCK,
 	OPT_BOOTARGS,
 	OPT_NO_REBOOT,
@@ -169,6 +172,7 @@ static const struct option long_options[] = {
 	{"name", 1, 0, OPT_NAME},
 	{"vsock", 1, 0, OPT_VSOCK},
 	{"control", 1, 0, OPT_CONTROL},
+	{"crash-dir", 1, 0, OPT_CRASH_DIR},
 	{"vtl2-vsock", 1, 0, OPT_VTL2_VSOCK},
 	{"bootargs", 1, 0, OPT_BOOTARGS},
 	{"no-reboot", 0, 0, OPT_NO_REBOOT},
@@ -231,6 +235,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_NAME: name = optarg; break;
 		case OPT_VSOCK: o->vsock = optarg; break;
 		case OPT_CONTROL: o->control = optarg; break;
+		case OPT_CRASH_DIR: o->crash_dir = optarg; break;
 		case OPT_VTL2_VSOCK: o->vtl2_vsock = optarg; break;
 		case OPT_STATS_JSON: o->stats_json = optarg; break;
 		case OPT_MARK: o->mark = optarg; break;
@@ -367,6 +372,8 @@ struct session {
 	int listener[VTLS]; /* of --vsock and --vtl2-vsock, -1: none */
 	struct hvsocket *vsock[VTLS];
 	struct ic *ic;
+	int crash_dir; /* -1: none */
+	struct crash *crash;
 	int control_listener;
 	struct control *control;
 	struct timeline timeline;
@@ -624,6 +631,9 @@ static int start_devices(struct session *s, struct vm *vm)
 	s->ic = ic_create(vm);
 	if (!s->ic)
 		return -1;
+	s->crash = crash_create(vm->vmbus, s->crash_dir, s->o->crash_dir);
+	if (!s->crash)
+		return -1;
 	if (s->control_listener >= 0) {
 		s->control = control_create(vm, s->ic, s->control_listener);
 		if (!s->control)
@@ -650,6 +660,8 @@ static void end_devices(struct session *s, struct vm *vm)
 	}
 	control_destroy(s->control);
 	s->control = NULL;
+	crash_destroy(s->crash);
+	s->crash = NULL;
 	ic_destroy(s->ic);
 	s->ic = NULL;
 	vmbus_destroy(vm->vmbus);
@@ -720,6 +732,11 @@ static int open_session(struct session *s)
 		if (s->listener[vtl] < 0)
 			return -1;
 	}
+	if (s->o->crash_dir) {
+		s->crash_dir = crash_open_dir(s->o->crash_dir);
+		if (s->crash_dir < 0)
+			return -1;
+	}
 	if (s->o->control) {
 		s->control_listener = hvsocket_listen(s->o->control);
 		if (s->control_listener < 0)
@@ -749,6 +766,8 @@ static void close_session(struct session *s)
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
 		hvsocket_unlisten(s->listener[vtl], vsock_path(s->o, vtl));
 	hvsocket_unlisten(s->control_listener, s->o->control);
+	if (s->crash_dir >= 0)
+		close(s->crash_dir);
 }
 
 int run_command(int argc, char **argv)
@@ -758,6 +777,7 @@ int run_command(int argc, char **argv)
 			    .signals = -1,
 			    .outcome_event = -1,
 			    .listener = {-1, -1},
+			    .crash_dir = -1,
 			    .control_listener = -1};
 	struct vm_config config = {0};
 	enum vm_outcome outcome;

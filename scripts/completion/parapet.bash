@@ -28,7 +28,7 @@ _parapet() {
 		return
 	fi
 	case $previous in
-	-o | --output | --image | --kernel | --initrd | --stats-json)
+	-o | --output | --image | --kernel | --initrd | --crash-dir | --stats-json)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
