@@ -56,6 +56,9 @@ bool gmem_init(const struct config *config)
 			return false;
 		}
 	}
+	/* a core dump of ours has nothing of the guest's */
+	if (madvise(window, size, MADV_DONTDUMP))
+		log_warn("guest memory in core dumps: %s", strerror(errno));
 	return true;
 }
 

@@ -1,6 +1,7 @@
 /* Process 1 of VTL2. */
 #include "common/log.h"
 #include "paravisor/config.h"
+#include "paravisor/diag/policy.h"
 #include "paravisor/file.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/klog.h"
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -75,6 +77,37 @@ static void credit_entropy(void)
 		memset(&pool, 0, sizeof(pool));
 	}
 	file_release(fdt, FDT_SIZE_MAX);
+}
+
+static const char *environment_value(const char *name)
+{
+	return getenv(name);
+}
+
+static void write_setting(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		log_warn("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A process that dies by a signal is piped to a helper, which brings it to the host. */
+static void set_up_core_dumps(void)
+{
+	struct policy policy;
+	bool refused;
+
+	policy_read(&policy, environment_value);
+	refused = policy_refusal(&policy, POLICY_DUMP);
+	/* one at a time; its end is not reported to us before the helper is done */
+	write_setting("/proc/sys/kernel/core_pipe_limit", "1");
+	/* anonymous memory and ELF headers: no files, no devices, nothing of the guest's */
+	write_setting("/proc/self/coredump_filter", "0x33");
+	write_setting("/proc/sys/kernel/core_pattern",
+		      refused ? "\n" : "|/bin/underhill-crash %p %i %s %e");
 }
 
 /* Another program of this binary, after that many seconds. */
@@ -194,15 +227,18 @@ __attribute__((noreturn)) static void on_paravisor_end(int status)
 	reboot_machine();
 }
 
-int init_main(void)
+int init_main(int argc, char **argv)
 {
 	pid_t paravisor, shell, diagnostics;
 	int shells = 1;
 
+	(void)argc;
+	(void)argv;
 	mount_all();
 	klog_start("init");
 	umask(077);
 	credit_entropy();
+	set_up_core_dumps();
 	if (mshv_open_sint())
 		hostlink_post(HOSTLINK_MARK, HOSTLINK_MARK_INIT, NULL, 0);
 	/* before anybody inherits the console as it is */

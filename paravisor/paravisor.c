@@ -123,8 +123,10 @@ static void on_message(const struct hostlink_message *message)
 	}
 }
 
-int paravisor_main(void)
+int paravisor_main(int argc, char **argv)
 {
+	(void)argc;
+	(void)argv;
 	klog_start("paravisor");
 	boot_reached(BOOT_PARAVISOR);
 	if (!mshv_open())

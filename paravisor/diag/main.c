@@ -37,11 +37,13 @@ static const char *environment_value(const char *name)
 	return getenv(name);
 }
 
-int diag_main(void)
+int diag_main(int argc, char **argv)
 {
 	const struct rlimit descriptors = {DESCRIPTORS, DESCRIPTORS};
 	struct diag_options options = {.link_path = LINK_PATH, .revision = PARAPET_REVISION};
 
+	(void)argc;
+	(void)argv;
 	klog_start("diag");
 	setrlimit(RLIMIT_NOFILE, &descriptors);
 	setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 0);

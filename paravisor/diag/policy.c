@@ -25,7 +25,7 @@ static bool filtered(const struct policy *policy)
 
 const char *policy_refusal(const struct policy *policy, enum policy_right right)
 {
-	if (right == POLICY_DIAGNOSE && filtered(policy))
+	if ((right == POLICY_DIAGNOSE || right == POLICY_DUMP) && filtered(policy))
 		return "refused: the VM is confidential and its image is not a debug image";
 	return NULL;
 }

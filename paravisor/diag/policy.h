@@ -19,6 +19,7 @@ struct policy {
 enum policy_right {
 	POLICY_DIAGNOSE, /* run programs, read files and logs, stop and go */
 	POLICY_INSPECT,	 /* read and change inspect nodes up to policy_inspect_level */
+	POLICY_DUMP,	 /* give core dumps of VTL2's processes to the host */
 	POLICY_PROFILE,	 /* the profiler's service, which does nothing here */
 };
 
