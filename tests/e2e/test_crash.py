@@ -1,0 +1,142 @@
+"""Core dumps of VTL2's processes: live ones, and those of a crash, through the host's crash device."""
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+
+from harness import BUILD, IMAGE_DEBUG, INITRD, KERNEL, check, parapet, timeout
+from machine import BUSYBOX, PROGRAM
+
+# The guest's console is a pipe, so that the end of the script can still switch it off.
+SCRIPT = r"""
+cd /tmp
+export XDG_RUNTIME_DIR=/tmp
+mkfifo console
+exec 3<>console
+check() {{ echo "== $1"; }}
+vm() {{
+    {program} run --image {image} --kernel {kernel} --initrd {initrd} --memory 256M \
+        --cmdline 'console=ttyS0 quiet' --name demo "$@" <console >guest 2>&1 &
+    vm=$!
+    i=0
+    until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 1; done
+    until grep -q PARAPET-GUEST-USERSPACE guest || [ $((i += 1)) -gt 120 ]; do sleep 1; done
+}}
+parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
+kill_diag() {{
+    diag=$(parapet ps | sed -n 's/^ *\([0-9]*\) .* diag$/\1/p')
+    parapet exec /bin/kill -$1 $diag >/dev/null 2>&1
+    sleep 1
+    i=0; until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 20 ]; do sleep 1; done
+}}
+check folder; {program} run --image {image} --kernel {kernel} --crash-dir /proc/none 2>&1; echo "code $?"
+vm --crash-dir /tmp/crash
+check live; parapet core-dump -n diag -o {out}/diag; echo "code $?"
+parapet core-dump -v -o {out}/paravisor 2>verbose; echo "code $?"; tail -3 verbose
+parapet core-dump -p 9999; echo "code $?"
+parapet ping; echo 'echo guest goes on' >&3; sleep 1; grep '^guest goes on' guest
+check segv; kill_diag SEGV; parapet ping; ls -a crash; cp crash/*.core {out}/segv
+check crash; parapet crash; echo "code $?"; wait $vm; echo "code $?"; ls -l crash | cut -c 1-10
+rm {out}/segv.done 2>/dev/null; cp $(ls -t crash/*.core | head -1) {out}/crash
+cat guest
+check none; vm; kill_diag ABRT; parapet ping; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; cat guest
+check end
+"""
+
+PT_LOAD, PT_NOTE = 1, 4
+NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE, KMSG = 1, 3, 6, 0x46494c45, 0xffffffff
+KMSG_SIZE = 262144
+CORES = ("diag", "paravisor", "segv", "crash")
+
+
+def read_core(path):
+    """Checks the structure of an ELF core; returns its notes [(type, name, description)], loads."""
+    data = open(path, "rb").read()
+    (magic, phoff, shoff, phentsize, phnum, shnum) = struct.unpack_from("<8s24xQQ6xHHxxH", data)
+    check(magic[:6] == b"\x7fELF\x02\x01" and phentsize == 56 and shoff == 0 and shnum == 0,
+          f"{path}: header")
+    notes, loads, end = [], [], 0
+    for i in range(phnum):
+        kind, flags, offset, vaddr, _, filesz, memsz, align = struct.unpack_from(
+            "<IIQQQQQQ", data, phoff + i * 56)
+        check(offset + filesz <= len(data), f"{path}: segment {i} is cut")
+        check((kind == PT_NOTE) == (i == 0), f"{path}: segment {i} is of type {kind}")
+        check(offset >= end, f"{path}: segment {i} overlaps the one before")
+        end = offset + filesz
+        if kind == PT_LOAD:
+            check(filesz <= memsz and offset % 4096 == vaddr % 4096, f"{path}: segment {i}")
+            loads.append((vaddr, memsz, filesz))
+            continue
+        at = offset
+        while at < end:
+            namesz, descsz, note = struct.unpack_from("<III", data, at)
+            name = data[at + 12:at + 12 + namesz].rstrip(b"\0").decode()
+            at += 12 + (namesz + 3 & ~3)
+            notes.append((note, name, data[at:at + descsz]))
+            at += descsz + 3 & ~3
+        check(at == end, f"{path}: notes")
+    check(end == len(data), f"{path}: ends at {len(data)}, not {end}")
+    return notes, loads
+
+
+def kmsg_of(path, notes):
+    kind, name, description = notes[-1]
+    check(kind == KMSG and name == "KMSG" and len(description) == KMSG_SIZE - 20,
+          f"{path}: the last note is {name}")
+    used = struct.unpack_from("<I", description, len(description) - 4)[0]
+    return description[:used].decode(errors="replace")
+
+
+@timeout(420)
+def test_core_dumps():
+    folder = tempfile.mkdtemp(prefix="parapet-crash-")
+    try:
+        run(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def run(folder):
+    script = SCRIPT.format(program=PROGRAM, image=IMAGE_DEBUG, kernel=KERNEL, initrd=INITRD, out=folder)
+    nested = ["--mem", "2560"]
+    for path in (PROGRAM, IMAGE_DEBUG, KERNEL, INITRD):
+        nested += ["--file", path]
+    for name in CORES:
+        nested += ["--out", f"{folder}/{name}"]
+    result = parapet("sh", "-c", f"mkdir -p {folder}\n" + script, program=BUSYBOX, limit=400, nested=nested)
+    said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out.replace("\r", ""), re.S))
+    for name, pattern in {
+        "folder": r"--crash-dir.*/proc/none.*code 1\n",
+        "live": r"^code 0\ncode 0\n.*\ncode 1\n.*answer\nguest goes on\n",
+        "segv": r"answer\n\.\n\.\.\nvtl2\.\d{8}-\d{6}\.\d+\.core\n$",
+        "crash": r"^code 0\ncode 12\ntotal \d*\n-rw-------\n-rw-------\n"
+                 r".*core dump of diag, process \d+, signal 11: /tmp/crash/vtl2\.\S+\.core, \d+ KiB"
+                 r".*core dump of paravisor, process \d+, signal 6: .*"
+                 r"VTL2: \[ *\d+\.\d+\] diag: crash of process .*the paravisor was killed by signal 6",
+        "none": r"^[^\n]*answer\ncode 0\n.*--crash-dir",
+    }.items():
+        check(re.search(pattern, said.get(name, ""), re.S), name, result)
+    for name in CORES:
+        path = f"{folder}/{name}"
+        notes, loads = read_core(path)
+        kinds = [kind for kind, _, _ in notes]
+        for kind in (NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE):
+            check(kind in kinds, f"{name}: no note of type {kind:#x}")
+        check("Linux version" in kmsg_of(path, notes), f"{name}: kernel log")
+        program = b"paravisor" if name in ("paravisor", "crash") else b"diag"
+        info = next(d for kind, _, d in notes if kind == NT_PRPSINFO)
+        check(info[40:56].rstrip(b"\0") == program, f"{name}: is of {info[40:56]}")
+        # the guest has 256 MiB, of which nothing is in it
+        check(os.path.getsize(path) < 8 << 20, f"{name}: {os.path.getsize(path)} bytes")
+        check(any(filesz for _, _, filesz in loads), f"{name}: no memory")
+        backtrace(name, path)
+
+
+def backtrace(name, path):
+    if not shutil.which("gdb"):
+        return
+    done = subprocess.run(["gdb", "-nx", "-batch", "-ex", "bt", os.path.join(BUILD, "vtl2/paravisor.full"), path],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check(re.search(r"#\d+ .* main \(|#\d+ .*(diag_main|paravisor_main)", done.stdout), f"{name}: {done.stdout}")
