@@ -67,6 +67,8 @@ static void policies(void **state)
 		policy_read(&policy, get);
 		assert_int_equal(policy_refusal(&policy, POLICY_DIAGNOSE) != NULL,
 				 cases[i].refused);
+		assert_int_equal(policy_refusal(&policy, POLICY_DUMP) != NULL,
+				 policy_refusal(&policy, POLICY_DIAGNOSE) != NULL);
 		assert_null(policy_refusal(&policy, POLICY_INSPECT));
 		assert_int_equal(policy_inspect_level(&policy),
 				 cases[i].refused ? INSPECT_SAFE : INSPECT_SENSITIVE);
