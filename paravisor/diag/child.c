@@ -108,38 +108,27 @@ static void become(const struct start *s)
 	execvpe(s->spec->argv[0], s->spec->argv, s->spec->environment);
 }
 
-/* The pid, or -1 with the errno of fork or exec. */
+/*
+ * The pid, or -1 with the errno of vfork or exec. The new process runs in our memory, while we
+ * stand still, until it has become the program: nothing is copied, and it can tell us why it could
+ * not.
+ */
 static pid_t spawn(const struct start *s)
 {
-	int report[2], error = 0;
-	ssize_t n;
-	pid_t pid;
+	volatile int error = 0;
+	pid_t pid = vfork();
 
-	if (pipe2(report, O_CLOEXEC))
-		return -1;
-	pid = fork();
 	if (pid == 0) {
 		become(s);
 		error = errno;
-		n = write(report[1], &error, sizeof(error));
-		_exit(n == sizeof(error) ? 127 : 126);
+		_exit(127);
 	}
-	close(report[1]);
-	if (pid > 0) {
-		do
-			n = read(report[0], &error, sizeof(error));
-		while (n < 0 && errno == EINTR);
-		if (n == sizeof(error)) {
-			while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-				;
-			pid = -1;
-		}
-	} else {
-		error = errno;
-	}
-	close(report[0]);
-	if (pid < 0)
+	if (pid > 0 && error) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		errno = error;
+		pid = -1;
+	}
 	return pid;
 }
 
