@@ -131,7 +131,8 @@ static bool read_ok(int fd)
 	return false;
 }
 
-static int dial_once(struct diag_client *client, unsigned port)
+/* Asks for a connection; it is there when read_ok() says so. */
+static int request_port(struct diag_client *client, unsigned port)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char request[32];
@@ -152,47 +153,85 @@ static int dial_once(struct diag_client *client, unsigned port)
 			       : fail(client, "%s: %s", client->path, strerror(n));
 	}
 	n = snprintf(request, sizeof(request), "CONNECT %u\n", port);
-	if (send(fd, request, (size_t)n, MSG_NOSIGNAL) == n && read_ok(fd))
+	/* a relay that hangs up already is noticed by read_ok */
+	if (send(fd, request, (size_t)n, MSG_NOSIGNAL) == n || errno == EPIPE)
 		return fd;
+	n = errno;
 	close(fd);
-	return fail(client, "%s: the VM does not offer diagnostics, or not yet", client->vm);
+	return fail(client, "%s: %s", client->path, strerror(n));
 }
 
-int diag_dial(struct diag_client *client, unsigned port)
+static bool read_number(int fd, u64 *id)
+{
+	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
+	u8 number[8];
+	size_t used = 0;
+
+	while (used < sizeof(number)) {
+		ssize_t n = wait_readable(fd, deadline)
+				    ? read(fd, number + used, sizeof(number) - used)
+				    : -1;
+
+		if (n <= 0)
+			return false;
+		used += (size_t)n;
+	}
+	*id = get_le64(number);
+	return true;
+}
+
+static bool connect_once(struct diag_client *client, struct diag_data *data, unsigned count)
+{
+	bool all = true;
+
+	for (unsigned i = 0; i < count; i++) {
+		data[i].fd = all ? request_port(client, DIAG_PORT_DATA) : -1;
+		all &= data[i].fd >= 0;
+	}
+	if (all && client->control < 0) {
+		client->control = request_port(client, DIAG_PORT_CONTROL);
+		if (client->control >= 0 && !read_ok(client->control)) {
+			close(client->control);
+			client->control = -1;
+			fail(client, "%s: the VM does not offer diagnostics, or not yet",
+			     client->vm);
+		}
+		all = client->control >= 0;
+	}
+	for (unsigned i = 0; i < count && all; i++) {
+		all = read_ok(data[i].fd) && read_number(data[i].fd, &data[i].id);
+		if (!all)
+			fail(client, "%s: the data connection was closed", client->vm);
+	}
+	for (unsigned i = 0; i < count && !all; i++) {
+		if (data[i].fd >= 0)
+			close(data[i].fd);
+		data[i].fd = -1;
+	}
+	return all;
+}
+
+bool diag_connect(struct diag_client *client, struct diag_data *data, unsigned count)
 {
 	u64 deadline = now_ns() + client->wait_s * 1000000000ull;
-	int fd;
 
-	for (;;) {
-		fd = dial_once(client, port);
-		if (fd >= 0 || now_ns() >= deadline)
-			return fd;
+	while (!connect_once(client, data, count)) {
+		if (now_ns() >= deadline)
+			return false;
 		/* a VM that starts: the way of other clients, once a second */
 		usleep(client->wait_s > 1 ? 1000000 : 100000);
 	}
+	return true;
 }
 
 int diag_data(struct diag_client *client, u64 *id)
 {
-	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
-	int fd = diag_dial(client, DIAG_PORT_DATA);
-	u8 number[8];
-	size_t used = 0;
-	ssize_t n;
+	struct diag_data data;
 
-	if (fd < 0)
+	if (!diag_connect(client, &data, 1))
 		return -1;
-	while (used < sizeof(number)) {
-		n = wait_readable(fd, deadline) ? read(fd, number + used, sizeof(number) - used)
-						: -1;
-		if (n <= 0) {
-			close(fd);
-			return fail(client, "the data connection was closed");
-		}
-		used += (size_t)n;
-	}
-	*id = get_le64(number);
-	return fd;
+	*id = data.id;
+	return data.fd;
 }
 
 u32 diag_send(struct diag_client *client, const char *service, const char *method,
@@ -209,9 +248,7 @@ u32 diag_send(struct diag_client *client, const char *service, const char *metho
 	}
 	if (payload)
 		request.payload = (struct pb_bytes){payload->data, payload->used};
-	if (client->control < 0)
-		client->control = diag_dial(client, DIAG_PORT_CONTROL);
-	if (client->control < 0)
+	if (client->control < 0 && !diag_connect(client, NULL, 0))
 		return 0;
 	client->last_stream += 2;
 	pb_writer_init(&frame, TTRPC_BODY_MAX);

@@ -21,6 +21,12 @@ struct diag_reply {
 	struct pb_bytes payload; /* owned */
 };
 
+/* A data connection: a stream that a call names by its number. */
+struct diag_data {
+	int fd;
+	u64 id;
+};
+
 struct diag_client {
 	char path[108];
 	const char *vm; /* as the user named it, for messages */
@@ -43,9 +49,12 @@ bool diag_running_path(const char *name, char *path, size_t size);
 
 void diag_client_init(struct diag_client *client, const char *vm, unsigned wait_s);
 void diag_client_close(struct diag_client *client);
-/* Connects to a port in VTL2. -1 with client->error. */
-int diag_dial(struct diag_client *client, unsigned port);
-/* A data connection and its number. -1 with client->error. */
+/*
+ * Opens data connections, and client->control if it is not open, all at the same time. The
+ * descriptors are the caller's. False with client->error; then there is none (fd = -1).
+ */
+bool diag_connect(struct diag_client *client, struct diag_data *data, unsigned count);
+/* One data connection and its number. -1 with client->error. */
 int diag_data(struct diag_client *client, u64 *id);
 
 /* Sends a request; its stream, 0 with client->error. payload may be NULL; timeout 0 = none. */

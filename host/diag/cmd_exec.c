@@ -114,17 +114,23 @@ static void put_terminal(struct session *s, struct pb_writer *w)
 
 static bool open_streams(struct session *s)
 {
-	for (int i = 0; i < STREAMS; i++) {
-		int fd;
+	struct diag_data data[STREAMS];
+	unsigned count = 0;
+	bool wanted[STREAMS] = {[IN] = !s->no_input, [OUT] = true, [ERR] = !s->tty && !s->combine};
+
+	for (int i = 0; i < STREAMS; i++)
+		count += wanted[i];
+	if (!diag_connect(&s->client, data, count)) {
+		log_error("%s", s->client.error);
+		return false;
+	}
+	for (int i = STREAMS - 1; i >= 0; i--) {
+		int fd = wanted[i] ? data[--count].fd : -1;
 
 		s->stream[i].from = s->stream[i].to = -1;
-		if ((i == IN && s->no_input) || (i == ERR && (s->tty || s->combine)))
+		if (fd < 0)
 			continue;
-		fd = diag_data(&s->client, &s->id[i]);
-		if (fd < 0) {
-			log_error("%s", s->client.error);
-			return false;
-		}
+		s->id[i] = data[count].id;
 		s->stream[i].from = i == IN ? STDIN_FILENO : fd;
 		s->stream[i].to = i == IN ? fd : i == OUT ? STDOUT_FILENO : STDERR_FILENO;
 	}

@@ -186,18 +186,19 @@ int diag_file_command(int argc, char **argv)
 /* Passes the dump program's log on; its core goes to out. Exit code of the program, or -1. */
 static int run_dump(struct diag_client *client, const struct options *o, int out)
 {
-	u64 out_id = 0, err_id = 0, pid = 0;
-	int from = diag_data(client, &out_id), log = from < 0 ? -1 : diag_data(client, &err_id);
-	struct pollfd polled[] = {{from, POLLIN, 0}, {log, POLLIN, 0}};
+	struct diag_data data[2];
+	bool connected = diag_connect(client, data, 2);
+	struct pollfd polled[] = {{data[0].fd, POLLIN, 0}, {data[1].fd, POLLIN, 0}};
 	struct diag_reply *reply;
 	struct pb_writer w;
 	struct pb_reader r;
 	struct pb_field f;
 	u8 buffer[65536];
 	char number[24];
+	u64 pid = 0;
 	int code = -1;
 
-	if (log < 0) {
+	if (!connected) {
 		log_error("%s", client->error);
 		return -1;
 	}
@@ -207,8 +208,8 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 	if (o->verbose)
 		pb_put_text(&w, 2, "-v");
 	pb_put_text(&w, 2, number);
-	pb_put_u64(&w, 5, out_id);
-	pb_put_u64(&w, 6, err_id);
+	pb_put_u64(&w, 5, data[0].id);
+	pb_put_u64(&w, 6, data[1].id);
 	pb_put_u64(&w, 10, 1);
 	reply = diag_demand(client, DIAG_SERVICE, "Exec", &w, 0);
 	if (!reply)
@@ -246,8 +247,8 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 	diag_reply_free(reply);
 out:
 	pb_writer_free(&w);
-	close(from);
-	close(log);
+	close(data[0].fd);
+	close(data[1].fd);
 	return code;
 }
 
