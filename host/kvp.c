@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "common/vmbus/ic.h"
+
 /* A list may not fill more of the socket's buffer: nobody waits for a client that does not read. */
 #define ANSWER_BYTES 98304u
 
@@ -20,7 +22,8 @@ static void finish(struct kvp_job *job, json_t *object)
 
 	json_decref(object);
 	json_decref(job->items);
-	job->items = NULL;
+	free(job->wanted);
+	job->items = job->wanted = NULL;
 	job->running = false;
 	if (text && asprintf(&line, "%s\n", text) < 0)
 		line = NULL;
@@ -40,6 +43,8 @@ static void on_item(void *ctx, const char *key, const char *value)
 	/* each character may become \uXXXX, four bytes of text twice that */
 	size_t bytes = 40 + 6 * (strlen(key) + strlen(value));
 
+	if (job->wanted && strcmp(key, job->wanted) != 0)
+		return;
 	if (job->truncated || job->bytes + bytes > ANSWER_BYTES) {
 		job->truncated = true;
 		return;
@@ -70,12 +75,16 @@ static void on_done(void *ctx, u32 status)
 		fail(job, status_text(status, text, sizeof(text)));
 		return;
 	}
+	if (job->op == KVP_GET && !first) {
+		fail(job, status_text(IC_E_NO_MORE, text, sizeof(text)));
+		return;
+	}
 	answer = json_pack("{s:b}", "ok", 1);
 	if (job->op == KVP_ENUMERATE) {
 		json_object_set(answer, "pairs", job->items);
 		if (job->truncated)
 			json_object_set_new(answer, "truncated", json_true());
-	} else if (job->op == KVP_GET && first) {
+	} else if (job->op == KVP_GET) {
 		json_object_set(answer, "key", json_object_get(first, "key"));
 		json_object_set(answer, "value", json_object_get(first, "value"));
 	}
@@ -104,6 +113,8 @@ static const char *parse(const json_t *object, struct ic_kvp_request *request)
 	request->value = json_string_value(json_object_get(object, "value"));
 	if (request->op != KVP_ENUMERATE && !request->key)
 		return "no key";
+	if (request->key && !vmbus_ic_kvp_key_valid(request->key))
+		return "the key is empty or too long";
 	if (request->op == KVP_SET && !request->value)
 		return "no value";
 	return NULL;
@@ -124,6 +135,13 @@ void kvp_job_start(struct kvp_job *job, struct ic *ic, const char *text,
 		.answer = answer,
 		.ctx = ctx,
 	};
+	if (!wrong && request.op == KVP_GET) {
+		/* as a list: drivers of Linux lose the first four bytes of the answer to a get */
+		job->wanted = strdup(request.key);
+		request.op = KVP_ENUMERATE;
+		if (!job->wanted)
+			wrong = "out of memory";
+	}
 	if (!wrong) {
 		switch (ic_kvp(ic, &request, &sink, job)) {
 		case 0: break;
@@ -146,5 +164,6 @@ void kvp_job_cancel(struct kvp_job *job)
 		return;
 	ic_kvp_forget(job->ic, job);
 	json_decref(job->items);
+	free(job->wanted);
 	*job = (struct kvp_job){0};
 }

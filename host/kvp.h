@@ -18,7 +18,8 @@
 struct kvp_job {
 	struct ic *ic;
 	enum kvp_op op;
-	void *items; /* json_t */
+	char *wanted; /* of a get: its key */
+	void *items;  /* json_t */
 	size_t bytes;
 	bool running, truncated;
 	void (*answer)(void *ctx, const char *line);

@@ -78,7 +78,10 @@ bool vmbus_ic_kvp_enumerate(struct vmbus_ic *ic, enum kvp_pool pool);
 /* A key has at least one character. False: no UTF-8, or longer than the guest takes. */
 bool vmbus_ic_kvp_key_valid(const char *key);
 bool vmbus_ic_kvp_value_valid(const char *value);
-/* One pair of a pool. False as above, or the key or value is not valid. */
+/*
+ * One pair of a pool. False as above, or the key or value is not valid. Linux' driver (6.1) loses
+ * the first four bytes of the answer to a get: a list is safer.
+ */
 bool vmbus_ic_kvp_get(struct vmbus_ic *ic, enum kvp_pool pool, const char *key);
 bool vmbus_ic_kvp_set(struct vmbus_ic *ic, enum kvp_pool pool, const char *key, const char *value);
 bool vmbus_ic_kvp_delete(struct vmbus_ic *ic, enum kvp_pool pool, const char *key);
