@@ -102,6 +102,7 @@ static void hang_up(struct connection *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
+	c->connecting = false;
 	free(c->out);
 	c->out = NULL;
 	say(c->id, CLOSE);
