@@ -29,7 +29,7 @@ static struct vmbus_server *server;
 static struct relay *relay;
 static u64 retry_at = NEVER, timer_at = NEVER; /* ms */
 static unsigned retry_ms = RETRY_FIRST_MS;
-static u64 posts, signals, refused, busy;
+static u64 posts, signals, refused, busy, delivered;
 
 static u64 now_ms(void)
 {
@@ -78,7 +78,7 @@ static int post_guest(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_
 	memcpy(in.message.payload, msg, len);
 	result = mshv_hypercall(HV_CALL_POST_MESSAGE_DIRECT, &in, sizeof(in), NULL, 0);
 	switch ((u16)result) {
-	case HV_STATUS_SUCCESS: return 0;
+	case HV_STATUS_SUCCESS: delivered++; return 0;
 	case HV_STATUS_OBJECT_IN_USE:
 	case HV_STATUS_INSUFFICIENT_BUFFERS: busy++; return -EAGAIN;
 	default: return -EIO;
@@ -148,7 +148,7 @@ static int post_host(void *ctx, u32 connection_id, const void *msg, size_t len)
 {
 	(void)ctx;
 	switch (mshv_post_message(connection_id, VMBUS_SYNIC_MESSAGE_TYPE, msg, len)) {
-	case HV_STATUS_SUCCESS: return 0;
+	case HV_STATUS_SUCCESS: delivered++; return 0;
 	case HV_STATUS_INSUFFICIENT_MEMORY:
 	case HV_STATUS_INSUFFICIENT_BUFFERS: return -EAGAIN;
 	case HV_STATUS_INVALID_CONNECTION_ID: return -ENXIO;
@@ -170,13 +170,16 @@ static void wait_until(u64 at)
 
 static void retry(u64 now)
 {
+	u64 before = delivered;
+
 	vmbus_server_pump(server);
 	relay_pump(relay);
 	retry_at = NEVER;
 	if (!vmbus_server_waiting(server) && !relay_waiting(relay))
 		return;
-	/* a guest that leaves its slot full must not keep VTL2 busy */
-	retry_ms = MIN(retry_ms * 2, RETRY_MAX_MS);
+	/* a guest that leaves its slot full must not keep VTL2 busy; one that reads gets the rest
+	 */
+	retry_ms = delivered == before ? MIN(retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
 	retry_at = now + retry_ms;
 }
 
