@@ -14,6 +14,7 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
+#include "host/diag/render.h"
 
 #define HANDSHAKE_MS 10000
 #define SLACK_NS     5000000000ull /* that a server may be late with what it promised */
@@ -308,7 +309,9 @@ static void keep_reply(struct diag_client *client, const struct ttrpc_frame *fra
 		reply->payload = copy_bytes(response.payload);
 	}
 	reply->message = pb_copy_text(message);
-	if (!reply->message)
+	if (reply->message)
+		render_plain(reply->message);
+	else
 		reply->message = strdup("no readable reason");
 	reply->next = client->replies;
 	client->replies = reply;

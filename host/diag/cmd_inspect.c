@@ -80,6 +80,7 @@ static bool is_error(const struct options *o, const struct inspect_node *node)
 	if (node->kind != INSPECT_FAILED || o->json)
 		return node->kind == INSPECT_FAILED;
 	inspect_error_text(node, text, sizeof(text));
+	render_plain(text);
 	log_error("%s: %s", *o->path ? o->path : "/", text);
 	return true;
 }

@@ -55,6 +55,13 @@ static void put_quoted(FILE *f, struct pb_bytes text, const char *control)
 	fputc('"', f);
 }
 
+void render_plain(char *text)
+{
+	for (; *text; text++)
+		if ((u8)*text < ' ' || *text == 0x7f)
+			*text = ' ';
+}
+
 void render_json_string(FILE *f, struct pb_bytes text)
 {
 	put_quoted(f, text, "\\u%04x");
