@@ -16,7 +16,7 @@ import termios
 import threading
 import time
 
-from diagnostics import PARAPET, Proxy, Server, data, fields, number
+from diagnostics import PARAPET, Proxy, Server, data, fields, number, varint
 from harness import check, timeout
 
 
@@ -465,3 +465,82 @@ def test_handshake():
           seen)
     listener.close()
     shutil.rmtree(folder)
+
+
+# unknown fields of each wire type behind what is known
+UNKNOWN = number(15, 1 << 63) + varint(16 << 3 | 1) + bytes(8) + varint(17 << 3 | 5) + bytes(4) + data(2000, b"\xff")
+
+
+class Slow(Foreign):
+    """Numbers in another order, each word of the handshake late and in pieces."""
+    def connect(self, port):
+        time.sleep(0.3)
+        return super().connect(port)
+
+    def data(self, sock):
+        with self.lock:
+            id_ = 2 ** 63 + 1000 - 7 * len(self.sockets)
+            self.sockets[id_] = sock
+        for byte in struct.pack("<Q", id_):
+            time.sleep(0.05)
+            sock.sendall(bytes([byte]))
+
+
+def test_foreign_oddities():
+    def execute(foreign, payload):
+        ids = ids_of(payload)
+        check(len(set(ids)) == 3 and all(id_ in foreign.sockets for id_ in ids), "the server's numbers", ids)
+        foreign.sockets[ids[2]].close()
+        foreign.sockets[ids[1]].sendall(b"text")
+        foreign.sockets[ids[1]].shutdown(socket.SHUT_WR)
+        # the last of a field counts; a varint may be longer than it must be
+        return UNKNOWN + ok(number(1, 5) + UNKNOWN + b"\x08\xcd\x80\x80\x00") + UNKNOWN
+
+    deep = data(1, "x") + data(2, data(3, data(1, data(1, data(2, number(1, 7) + UNKNOWN)) + data(2, number(1, 2)))
+                                       + UNKNOWN)) + data(3, b"\x0a\0") + UNKNOWN
+    answers = {
+        "diag.UnderhillDiag/Exec": execute,
+        "diag.UnderhillDiag/Wait": lambda *_: ok(UNKNOWN + number(1, 9)),
+        "diag.UnderhillDiag/Pause": lambda *_: UNKNOWN + ok(),
+        # a status says no, whatever comes with it; its text may be missing
+        "diag.UnderhillDiag/Resume": lambda *_: ok() + data(1, number(1, 2) + UNKNOWN),
+        "diag.UnderhillDiag/Restart": lambda *_: data(1, number(1, -1) + data(2, "no\x1b[1m\n")),
+        "inspect.InspectService/Inspect": lambda *_: ok(data(1, data(4, data(1, deep))) + UNKNOWN),
+    }
+    with Slow(answers) as server:
+        check(client(server, "exec", "prog")[:2] == (9, b"text"), "exec", server.calls)
+        check(server.calls[1][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "the pid", server.calls)
+        check(client(server, "pause")[0] == 0, "unknown fields only")
+        check(client(server, "resume")[0] == 1, "status and payload")
+        code, _, err = client(server, "restart")
+        check(code == 1 and b"\x1b" not in err, "a text of the server", err)
+        check(json.loads(client(server, "inspect", "-j", "-r")[1]) == {"x": 7}, "inspect")
+
+
+def test_foreign_pieces():
+    """A pause at each byte of the handshake and of the first answer."""
+    for at in range(0, 40, 3):
+        class Paused(Foreign):
+            def control(self, sock):
+                ours, theirs = socket.socketpair()
+                threading.Thread(target=super().control, args=(theirs,), daemon=True).start()
+                threading.Thread(target=self.forward, args=(sock, ours), daemon=True).start()
+                seen = 0
+                while True:
+                    byte = ours.recv(1)
+                    if not byte:
+                        return
+                    if seen == at:
+                        time.sleep(0.05)
+                    seen += 1
+                    sock.sendall(byte)
+
+            @staticmethod
+            def forward(source, target):
+                while True:
+                    piece = source.recv(4096)
+                    if not piece:
+                        return
+                    target.sendall(piece)
+        with Paused({"diag.UnderhillDiag/Pause": lambda *_: ok()}, split=1000) as server:
+            check(client(server, "pause")[0] == 0, f"a pause at byte {at}")
