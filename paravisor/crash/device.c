@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -55,7 +57,7 @@ static bool find_uio(char name[32])
  * The driver takes the device only now: its rings are 4 MiB, which VTL2 does not set aside for what
  * hopefully never happens.
  */
-static bool bind(char name[32])
+static bool bind_driver(char name[32])
 {
 	if (access(DEVICE, F_OK)) {
 		log_error("the host offers no crash device");
@@ -87,13 +89,37 @@ static size_t ring_bytes(const char *name)
 	return IS_ALIGNED(size, 2 * PAGE_SIZE) ? size : 0;
 }
 
+/*
+ * Two writers would share one ring. A name that only one can have, which goes with its process;
+ * this kernel has no file locks. The program's own clock bounds the wait.
+ */
+static int take_turn(void)
+{
+	const struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0underhill-crash"};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	while (fd >= 0 && bind(fd, (const struct sockaddr *)&name, sizeof(name))) {
+		if (errno == EADDRINUSE) {
+			usleep(POLL_MS * 1000);
+			continue;
+		}
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 bool crash_device_open(struct crash_device *d)
 {
 	char name[32], path[48];
 	u32 pages;
 
-	*d = (struct crash_device){.fd = -1};
-	if (!bind(name))
+	*d = (struct crash_device){.fd = -1, .turn = take_turn()};
+	if (d->turn < 0) {
+		log_error("crash device: %s", strerror(errno));
+		return false;
+	}
+	if (!bind_driver(name))
 		return false;
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	/* opens the channel */
@@ -129,8 +155,11 @@ void crash_device_close(struct crash_device *d)
 	if (d->fd >= 0)
 		close(d->fd);
 	free(d->page);
+	if (d->turn < 0)
+		return;
 	if (!write_text(DRIVER "unbind", CRASH_GUID_TEXT))
 		log_debug(DRIVER "unbind: %s", strerror(errno));
+	close(d->turn);
 }
 
 /* --- messages */
@@ -154,7 +183,7 @@ static void wait_host(struct crash_device *d)
 }
 
 /* The program's own clock bounds the wait. */
-static bool send(struct crash_device *d, const void *msg, u32 len)
+static bool send_message(struct crash_device *d, const void *msg, u32 len)
 {
 	bool signal = false;
 	int ret;
@@ -200,7 +229,7 @@ static bool ask(struct crash_device *d, u64 type, void *msg, size_t len)
 
 	if (getrandom(&head.activity, sizeof(head.activity), 0) != sizeof(head.activity))
 		log_debug("getrandom: %s", strerror(errno));
-	return send(d, &head, sizeof(head)) && receive(d, type, msg, len);
+	return send_message(d, &head, sizeof(head)) && receive(d, type, msg, len);
 }
 
 bool crash_device_start(struct crash_device *d)
@@ -254,7 +283,7 @@ bool crash_device_write(struct crash_device *d, const void *data, u32 len)
 	if (!len)
 		return true;
 	msg.size = len;
-	if (!send(d, &msg, sizeof(msg)) || !send(d, data, len))
+	if (!send_message(d, &msg, sizeof(msg)) || !send_message(d, data, len))
 		return false;
 	d->done += len;
 	return !refused(d);
@@ -278,7 +307,7 @@ bool crash_device_complete(struct crash_device *d)
 	if (banner)
 		memcpy(msg.banner, banner, MIN(len, sizeof(msg.banner)));
 	free(banner);
-	if (!send(d, &msg, sizeof(msg)))
+	if (!send_message(d, &msg, sizeof(msg)))
 		return false;
 	/* nobody tells that it was read, and the channel closes behind us */
 	while (!vmbus_pipe_drained(&d->pipe))

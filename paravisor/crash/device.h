@@ -10,6 +10,7 @@
 
 struct crash_device {
 	int fd;
+	int turn; /* held while the device is ours */
 	u8 *ring;
 	size_t ring_size;
 	u8 **page;

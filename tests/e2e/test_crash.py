@@ -37,6 +37,8 @@ check live; parapet core-dump -n diag -o {out}/diag; echo "code $?"
 parapet core-dump -v -o {out}/paravisor 2>verbose; echo "code $?"; tail -3 verbose
 parapet core-dump -p 9999; echo "code $?"
 parapet ping; echo 'echo guest goes on' >&3; sleep 1; grep '^guest goes on' guest
+check slow; parapet exec /bin/sh -c \
+    '(cat /bin/busybox; sleep 5) | UNDERHILL_CRASH_TIMEOUT=2 /bin/underhill-crash 1 1 11 slow'; echo "code $?"; ls -a crash
 check segv; kill_diag SEGV; parapet ping; ls -a crash; cp crash/*.core {out}/segv
 check crash; parapet crash; echo "code $?"; wait $vm; echo "code $?"; ls -l crash | cut -c 1-10
 rm {out}/segv.done 2>/dev/null; cp $(ls -t crash/*.core | head -1) {out}/crash
@@ -110,8 +112,11 @@ def run(folder):
     for name, pattern in {
         "folder": r"--crash-dir.*/proc/none.*code 1\n",
         "live": r"^code 0\ncode 0\n.*\ncode 1\n.*answer\nguest goes on\n",
+        # given up after its time: nothing is left of it
+        "slow": r"^code 146\n\.\n\.\.\n$",
         "segv": r"answer\n\.\n\.\.\nvtl2\.\d{8}-\d{6}\.\d+\.core\n$",
         "crash": r"^code 0\ncode 12\ntotal \d*\n-rw-------\n-rw-------\n"
+                 r".*given up: the writer has left"
                  r".*core dump of diag, process \d+, signal 11: /tmp/crash/vtl2\.\S+\.core, \d+ KiB"
                  r".*core dump of paravisor, process \d+, signal 6: .*"
                  r"VTL2: \[ *\d+\.\d+\] diag: crash of process .*the paravisor was killed by signal 6",
@@ -137,7 +142,8 @@ def run(folder):
 
 def debug(name, path):
     # where the threads wait is in the C library, which has no unwind tables: one frame is certain
-    done = subprocess.run(["gdb", "-nx", "-batch", "-ex", "bt", os.path.join(BUILD, "vtl2/paravisor.full"), path],
+    program = os.path.join(BUILD, "vtl2/paravisor.full")
+    done = subprocess.run(["gdb", "-nx", "-batch", "-ex", "bt", program, path],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     signal = {"segv": "SIGSEGV", "crash": "SIGABRT"}.get(name, "")
     check(re.search(r"^#0 .* in \w+ \(.*\)$", done.stdout, re.M) and signal in done.stdout,
