@@ -21,12 +21,24 @@ enum policy_right {
 	POLICY_INSPECT,	 /* read and change inspect nodes up to policy_inspect_level */
 	POLICY_DUMP,	 /* give core dumps of VTL2's processes to the host */
 	POLICY_PROFILE,	 /* the profiler's service, which does nothing here */
+	POLICY_RIGHTS,
 };
+
+/* The services and methods, and what each is. */
+struct policy_method {
+	const char *service, *method;
+	enum policy_right right;
+};
+extern const struct policy_method policy_methods[];
+extern const size_t policy_method_count;
 
 /* get: the value of an environment variable or NULL, as getenv(). */
 void policy_read(struct policy *policy, const char *(*get)(const char *name));
 /* NULL if allowed, or the reason for the peer. */
 const char *policy_refusal(const struct policy *policy, enum policy_right right);
+/* The same for a ttrpc call; what is not in the table is refused. */
+const char *policy_call_refusal(const struct policy *policy, const char *service,
+				const char *method);
 /* Inspect nodes above this level do not exist for the peer. */
 enum inspect_level policy_inspect_level(const struct policy *policy);
 

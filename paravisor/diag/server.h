@@ -79,6 +79,8 @@ void conn_close_all(struct diag_server *server);
 
 /* Finds the method and starts it (service.c). payload is valid during the call only. */
 void service_call(struct call *call, const struct ttrpc_request *request);
+/* The method number i; false when there are no more. */
+bool service_method(size_t i, const char **service, const char **method);
 
 /* InspectService (inspect_service.c). */
 void inspect_service_read(struct call *call, struct pb_bytes payload);

@@ -608,33 +608,41 @@ static void on_signal(struct call *call, struct pb_bytes payload)
 			  (long long)v[1], (long long)v[0]);
 }
 
-/* --- all of them */
+/* --- all of them; who may call what is told by policy.c */
 
 static const struct method {
 	const char *service, *name;
-	enum policy_right right;
 	void (*handle)(struct call *call, struct pb_bytes payload);
 } methods[] = {
-	{"diag.OpenhclDiag", "Ping", POLICY_DIAGNOSE, on_ping},
-	{"diag.OpenhclDiag", "MemoryProfileTrace", POLICY_DIAGNOSE, on_memory_profile},
-	{"diag.UnderhillDiag", "Exec", POLICY_DIAGNOSE, on_exec},
-	{"diag.UnderhillDiag", "Wait", POLICY_DIAGNOSE, on_wait},
-	{"diag.UnderhillDiag", "Start", POLICY_DIAGNOSE, on_start},
-	{"diag.UnderhillDiag", "Crash", POLICY_DIAGNOSE, on_crash},
-	{"diag.UnderhillDiag", "Kmsg", POLICY_DIAGNOSE, on_kmsg},
-	{"diag.UnderhillDiag", "ReadFile", POLICY_DIAGNOSE, on_read_file},
-	{"diag.UnderhillDiag", "Restart", POLICY_DIAGNOSE, on_restart},
-	{"diag.UnderhillDiag", "Pause", POLICY_DIAGNOSE, on_pause},
-	{"diag.UnderhillDiag", "Resume", POLICY_DIAGNOSE, on_resume},
-	{"diag.UnderhillDiag", "DumpSavedState", POLICY_DIAGNOSE, on_save},
-	{"diag.UnderhillDiag", "PacketCapture", POLICY_DIAGNOSE, on_capture},
-	{"inspect.InspectService", "Inspect", POLICY_INSPECT, inspect_service_read},
-	{"inspect.InspectService", "Update", POLICY_INSPECT, inspect_service_update},
-	{"profile.AzureProfiler", "Profile", POLICY_PROFILE, on_profile},
-	{"parapet.Diag", "Ping", POLICY_DIAGNOSE, on_ping},
-	{"parapet.Diag", "WindowSize", POLICY_DIAGNOSE, on_window_size},
-	{"parapet.Diag", "Signal", POLICY_DIAGNOSE, on_signal},
+	{"diag.OpenhclDiag", "Ping", on_ping},
+	{"diag.OpenhclDiag", "MemoryProfileTrace", on_memory_profile},
+	{"diag.UnderhillDiag", "Exec", on_exec},
+	{"diag.UnderhillDiag", "Wait", on_wait},
+	{"diag.UnderhillDiag", "Start", on_start},
+	{"diag.UnderhillDiag", "Crash", on_crash},
+	{"diag.UnderhillDiag", "Kmsg", on_kmsg},
+	{"diag.UnderhillDiag", "ReadFile", on_read_file},
+	{"diag.UnderhillDiag", "Restart", on_restart},
+	{"diag.UnderhillDiag", "Pause", on_pause},
+	{"diag.UnderhillDiag", "Resume", on_resume},
+	{"diag.UnderhillDiag", "DumpSavedState", on_save},
+	{"diag.UnderhillDiag", "PacketCapture", on_capture},
+	{"inspect.InspectService", "Inspect", inspect_service_read},
+	{"inspect.InspectService", "Update", inspect_service_update},
+	{"profile.AzureProfiler", "Profile", on_profile},
+	{"parapet.Diag", "Ping", on_ping},
+	{"parapet.Diag", "WindowSize", on_window_size},
+	{"parapet.Diag", "Signal", on_signal},
 };
+
+bool service_method(size_t i, const char **service, const char **method)
+{
+	if (i >= ARRAY_SIZE(methods))
+		return false;
+	*service = methods[i].service;
+	*method = methods[i].name;
+	return true;
+}
 
 void service_call(struct call *call, const struct ttrpc_request *request)
 {
@@ -644,7 +652,8 @@ void service_call(struct call *call, const struct ttrpc_request *request)
 		if (!pb_equal(request->service, methods[i].service) ||
 		    !pb_equal(request->method, methods[i].name))
 			continue;
-		refusal = policy_refusal(&call->server->policy, methods[i].right);
+		refusal = policy_call_refusal(&call->server->policy, methods[i].service,
+					      methods[i].name);
 		/* clients know this code, and that it means a server that runs */
 		if (refusal)
 			call_fail(call, TTRPC_UNIMPLEMENTED, "%s", refusal);

@@ -14,6 +14,7 @@
 #include "paravisor/diag/link.h"
 #include "paravisor/diag/policy.h"
 #include "paravisor/diag/proc.h"
+#include "paravisor/diag/server.h"
 #include "tests/unit/hex.h"
 
 /* --- policy */
@@ -67,11 +68,46 @@ static void policies(void **state)
 		policy_read(&policy, get);
 		assert_int_equal(policy_refusal(&policy, POLICY_DIAGNOSE) != NULL,
 				 cases[i].refused);
-		assert_int_equal(policy_refusal(&policy, POLICY_DUMP) != NULL,
-				 policy_refusal(&policy, POLICY_DIAGNOSE) != NULL);
+		assert_int_equal(policy_refusal(&policy, POLICY_DUMP) != NULL, cases[i].refused);
 		assert_null(policy_refusal(&policy, POLICY_INSPECT));
+		assert_null(policy_refusal(&policy, POLICY_PROFILE));
 		assert_int_equal(policy_inspect_level(&policy),
 				 cases[i].refused ? INSPECT_SAFE : INSPECT_SENSITIVE);
+	}
+}
+
+/* Every method in every kind of VM; a method without a rule, or a rule without a method, fails. */
+static void policy_table(void **state)
+{
+	static const char *const open_services[] = {"inspect.InspectService",
+						    "profile.AzureProfiler"};
+	const char *service, *method, *refusal;
+	size_t methods = 0;
+
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		const struct policy policy = {.confidential = kind & 1, .debug = kind & 2};
+
+		for (methods = 0; service_method(methods, &service, &method); methods++) {
+			bool open = !strcmp(service, open_services[0]) ||
+				    !strcmp(service, open_services[1]);
+
+			refusal = policy_call_refusal(&policy, service, method);
+			assert_int_equal(refusal != NULL, kind == 1 && !open);
+			if (refusal)
+				assert_non_null(strstr(refusal, "refused: the VM is confidential"));
+		}
+		assert_int_equal(methods, policy_method_count);
+		/* closed to what nobody thought of */
+		assert_non_null(policy_call_refusal(&policy, "diag.UnderhillDiag", "exec"));
+		assert_non_null(policy_call_refusal(&policy, "diag.UnderhillDiag", ""));
+		assert_non_null(policy_call_refusal(&policy, "", "Exec"));
+		assert_non_null(policy_call_refusal(&policy, "inspect.InspectService", "Exec"));
+	}
+	for (size_t i = 0; i < policy_method_count; i++) {
+		for (size_t k = 0; k < i; k++)
+			assert_true(strcmp(policy_methods[i].service, policy_methods[k].service) ||
+				    strcmp(policy_methods[i].method, policy_methods[k].method));
 	}
 }
 
@@ -322,8 +358,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hostile_link), cmocka_unit_test(serve_link),
-		cmocka_unit_test(policies),	cmocka_unit_test(loop_order),
-		cmocka_unit_test(proc_texts),
+		cmocka_unit_test(policies),	cmocka_unit_test(policy_table),
+		cmocka_unit_test(loop_order),	cmocka_unit_test(proc_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
