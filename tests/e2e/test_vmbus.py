@@ -60,6 +60,20 @@ def test_devices_clock_and_pairs():
 
 
 @timeout(300)
+def test_pairs_from_the_host():
+    kvp = f"{PROGRAM} kvp /tmp/control"
+    host = (f"(i=0; until {kvp} set first 'ü 1' 2>/tmp/why || [ $((i += 1)) -gt 100 ]; do sleep 1; done; "
+            f"{kvp} set second 2; {kvp} set first 'ü 3'; echo GET-$({kvp} get first); "
+            f"{kvp} list >/tmp/list; echo LIST-$(cat /tmp/list); "
+            f"{kvp} delete first; echo CODE-$?; {kvp} get first; echo CODE-$?; "
+            f"{kvp} --json list; {PROGRAM} shutdown /tmp/control) 2>&1 &\n")
+    result = machine(DEVICES + "sleep 100\n", host=host, options=["--stats-after", "90000"])
+    for line in ("GET-ü 3\n", "LIST-first=ü 3 second=2\n", "CODE-0\n", "no such key", "CODE-1\n",
+                 '{"ok": true, "pairs": [{"key": "second", "value": "2"}]}\n'):
+        check(line in result.out, line, result)
+
+
+@timeout(300)
 def test_sockets_both_ways_without_vtl2():
     # first a few of each to warm up; then the counters must not grow with the number of messages
     script = (DEVICES + "hv ping 9 10 64; hv ping 9 200 64; hv ping 9 20 65536; hv echo 7 &\n"

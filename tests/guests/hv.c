@@ -130,6 +130,60 @@ static const char *const keys[] = {
 	"ProcessorArchitecture",
 };
 
+/* Pool 0, which the host fills */
+static struct {
+	char key[HV_KVP_EXCHANGE_MAX_KEY_SIZE], value[HV_KVP_EXCHANGE_MAX_VALUE_SIZE];
+} pairs[8];
+#define PAIRS (sizeof(pairs) / sizeof(pairs[0]))
+
+static size_t find(const void *key)
+{
+	size_t i;
+
+	for (i = 0; i < PAIRS && strcmp(pairs[i].key, key); i++)
+		;
+	return i;
+}
+
+static int external(struct hv_kvp_msg *m)
+{
+	struct hv_kvp_exchg_msg_value *data = &m->body.kvp_get.data;
+	unsigned index = m->body.kvp_enum_data.index;
+	size_t i;
+
+	switch (m->kvp_hdr.operation) {
+	case KVP_OP_SET:
+		i = find(data->key);
+		i = i < PAIRS ? i : find("");
+		if (i == PAIRS)
+			return (int)HV_S_CONT;
+		snprintf(pairs[i].key, sizeof(pairs[i].key), "%s", (char *)data->key);
+		snprintf(pairs[i].value, sizeof(pairs[i].value), "%s", (char *)data->value);
+		return HV_S_OK;
+	case KVP_OP_DELETE:
+		i = find(m->body.kvp_delete.key);
+		if (i == PAIRS)
+			return (int)HV_S_CONT;
+		memset(&pairs[i], 0, sizeof(pairs[i]));
+		return HV_S_OK;
+	case KVP_OP_GET: i = find(data->key); break;
+	case KVP_OP_ENUMERATE:
+		data = &m->body.kvp_enum_data.data;
+		for (i = 0; i < PAIRS && (!*pairs[i].key || index--); i++)
+			;
+		break;
+	default: i = PAIRS;
+	}
+	if (i == PAIRS)
+		return (int)HV_S_CONT;
+	data->value_type = REG_SZ;
+	memcpy(data->key, pairs[i].key, sizeof(data->key));
+	memcpy(data->value, pairs[i].value, sizeof(data->value));
+	data->key_size = (unsigned)strlen(pairs[i].key) + 1;
+	data->value_size = (unsigned)strlen(pairs[i].value) + 1;
+	return HV_S_OK;
+}
+
 static void answer(struct hv_kvp_msg *m)
 {
 	struct hv_kvp_exchg_msg_value *data = &m->body.kvp_enum_data.data;
@@ -139,6 +193,10 @@ static void answer(struct hv_kvp_msg *m)
 	struct utsname u;
 
 	uname(&u);
+	if (m->kvp_hdr.pool == KVP_POOL_EXTERNAL) {
+		m->error = external(m);
+		return;
+	}
 	if (!enumerate || index >= sizeof(keys) / sizeof(keys[0])) {
 		m->error = (int)HV_S_CONT;
 		return;
