@@ -21,6 +21,13 @@ $(B)/e2e/%: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 
+# `parapet` as a hostile host
+$(B)/e2e/hostile_host: $(B)/native/tests/e2e/hostile_host.o $(B)/native/host/main.o $(B)/native/libparapet.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -Wl,--wrap=synic_post,--wrap=vmbus_channel_open_done -o $@ $^ $(NATIVE_LIBS)
+e2e test test-long: $(B)/e2e/hostile_host
+
 # the diagnostics server as a native program
 $(B)/asan/diagd: $(B)/asan/tests/e2e/diagd.o $(B)/asan/libparapet.a
 	$(call say,LINK,$@)

@@ -306,6 +306,8 @@ static const struct {
 	{"unknown-msrs", test_unknown_msrs}, {"hyperv-msrs", test_hyperv_msrs},
 	{"hypercalls", test_hypercalls},     {"timers", test_timers},
 	{"processors", test_processors},     {"vmbus", test_vmbus},
+	{"vmbus-rough", test_vmbus_rough},   {"vmbus-rings", test_vmbus_rings},
+	{"vmbus-loops", test_vmbus_loops},   {"rest", test_rest},
 };
 
 /* Length of the word at the start of text, which ends at a comma, a space or the end */

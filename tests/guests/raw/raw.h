@@ -170,6 +170,10 @@ void test_hypercalls(void);
 void test_timers(void);
 void test_processors(void);
 void test_vmbus(void);
+void test_vmbus_rough(void);
+void test_vmbus_rings(void);
+void test_vmbus_loops(void);
+void test_rest(void);
 /* These end the machine in the way that their word names. */
 void end_with(const char *word);
 

@@ -1,0 +1,131 @@
+"""A host that says to VTL2 what no host says (hostile_host.c), and what it must not achieve.
+
+The cases are drawn from seeds, which the output names. What is measured is VTL2's memory: the first
+storm fills caches and the allocator's lists, those after it must add nothing.
+"""
+import os
+import random
+import re
+
+from harness import BUILD, IMAGE, INITRD, KERNEL, check, long, parapet, timeout
+from machine import BUSYBOX, PROGRAM, RAW
+
+HOSTILE = os.path.join(BUILD, "e2e/hostile_host")
+HYBRID = os.path.join(BUILD, "e2e/hybrid")
+NOISE = 384  # KiB that VTL2's free memory may differ by; the paravisor's heap by a quarter of it
+BEGIN = r"""
+cd /tmp
+export XDG_RUNTIME_DIR=/tmp HOSTILE=/tmp
+mkfifo in out console
+exec 3<>console 4<>in 5<>out
+parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
+ping() {{ echo "   $(timeout 20 {program} ping demo 2>&1)"; }}
+until_ping() {{ i=0; until timeout 3 {program} ping demo >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 0.5; done; }}
+storm() {{ echo "$*" >&4; read -t 60 -r line <&5 || {{ echo "no answer to $*"; tail -n 30 guest; exit 1; }}; echo "   $line"; }}
+memory() {{ parapet inspect -j proc/meminfo; parapet inspect -j proc/processes/paravisor; }}
+guest() {{ n=$((n + 1)); echo "echo GUEST-$((n + 1000))" >&3; i=0
+    until grep -q "^GUEST-$((n + 1000))" guest || [ $((i += 1)) -gt 80 ]; do sleep 0.25; done
+    [ $i -le 80 ] && echo "   guest goes on" || echo "   guest is silent"; }}
+"""
+# The guest has all its devices and serves a socket, so that there are channels to speak of.
+DEVICES = "modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv echo 7 &"
+
+
+def run(script, limit, files):
+    nested = ["--mem", "2560"]
+    for path in (PROGRAM, HOSTILE, *files):
+        nested += ["--file", path]
+    result = parapet("sh", "-c", BEGIN.format(program=PROGRAM) + script, program=BUSYBOX, limit=limit,
+                     nested=nested)
+    result.out = result.out.replace("\r", "")
+    check("STUCK" not in result.out and "no answer" not in result.out, "VTL2 takes all messages", result)
+    return result
+
+
+def memories(text):
+    """[(free memory of VTL2, anonymous memory of the paravisor)] in KiB"""
+    free = [int(n) for n in re.findall(r'"MemFree":\s*(\d+)', text)]
+    anonymous = [int(n) for n in re.findall(r'"RssAnon":\s*(\d+)', text)]
+    check(len(free) == len(anonymous) >= 2, "memory before and after", text)
+    return list(zip(free, anonymous))
+
+
+def storms(seeds, size, limit):
+    """A Linux guest with all its devices, and the storms around it: a round for each seed."""
+    script = f"""
+{HOSTILE} run --image {IMAGE} --kernel {KERNEL} --initrd {INITRD} --memory 256M --name demo \\
+    --cmdline 'console=ttyS0 loglevel=3' --vsock /tmp/vm --stats-json stats <console >guest 2>&1 &
+vm=$!
+hello() {{ timeout 30 {HYBRID} ping /tmp/vm 7 5 64 || echo "no socket"; }}
+until_ping; echo '{DEVICES}' >&3; hello
+"""
+    for seed in seeds:
+        script += f"echo '== round of seed {seed}'\n"
+        for case in (f"types {size}", f"offers {size * 30}", f"answers {size * 30}", "sizes 1",
+                     f"link {size * 30}", f"flags {size * 30}"):
+            script += f"storm {case} {seed}; ping\n"
+        script += "guest; hello; sleep 3; memory\n"
+    script += "echo '== mutations'\n"
+    for seed in seeds:
+        script += f"""storm mutate 40 {seed}; j=0
+while [ $((j += 1)) -le 4 ]; do timeout 1 {HYBRID} ping /tmp/vm 7 1 64 >/dev/null 2>&1; done
+storm calm 1 1; ping; guest
+"""
+    script += """echo "== rescinds"; storm rescind 1 1; ping; guest
+kill -TERM $vm; wait $vm; echo "code $?"; tail -n 30 guest; ls stats"""
+    return run(script, limit, (IMAGE, KERNEL, INITRD, HYBRID))
+
+
+def judge(result, rounds):
+    whole = result.out
+    check(whole.count("HOST-PING 5 of 64") == rounds + 1, "the guest's sockets work", result)
+    check("guest is silent" not in whole and whole.count("guest goes on") == 2 * rounds + 1, "the guest", result)
+    answers = whole.count("diagnostics answer")
+    check(answers == 7 * rounds + 1, f"VTL2 answers each time: {answers}", result)
+    check(re.search(r"code 143\n", whole), "runs to the end", result)
+    first, *others = memories(whole)
+    for free, anonymous in others:
+        check(free > first[0] - NOISE and anonymous < first[1] + NOISE / 4,
+              f"memory (free, of the paravisor): {first}, then {(free, anonymous)}", result)
+
+
+@timeout(240)
+def test_storms_of_messages():
+    judge(storms((1, 2), 4, 220), 2)
+
+
+@long(1500)
+def test_more_storms_of_messages():
+    for _ in range(4):
+        seeds = [random.randrange(1 << 32) for _ in range(3)]
+        judge(storms(seeds, 10, 360), 3)
+
+
+# A guest that comes and goes while its host's answers are changed from the first one on.
+
+def rough(seeds, limit):
+    script = ""
+    for seed in seeds:
+        script += f"""
+echo "== seed {seed}"
+HOSTILE_START="mutate 100000 {seed}" {HOSTILE} run --image {IMAGE} --kernel {RAW} --cmdline test=vmbus-rough \\
+    --memory 256M --name demo >guest 2>&1 &
+vm=$!; until_ping; ping; wait $vm; echo "code $?"; grep -E 'PASS|FAIL|RAW|error' guest"""
+    return run(script, limit, (IMAGE, RAW))
+
+
+def judge_rough(result, seeds):
+    for name in (r"^code 0$", "PASS vmbus-rough", "RAW-GUEST OK", "diagnostics answer"):
+        check(len(re.findall(name, result.out, re.M)) == len(seeds), name, result)
+
+
+@timeout(150)
+def test_changed_answers():
+    seeds = (1, 2, 3)
+    judge_rough(rough(seeds, 140), seeds)
+
+
+@long(700)
+def test_more_changed_answers():
+    seeds = [random.randrange(1 << 32) for _ in range(24)]
+    judge_rough(rough(seeds, 680), seeds)
