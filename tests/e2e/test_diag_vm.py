@@ -19,6 +19,8 @@ i=0
 until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 1; done
 until grep -q PARAPET-GUEST-USERSPACE guest || [ $((i += 1)) -gt 120 ]; do sleep 1; done
 check inspect; parapet inspect -r build_info; parapet inspect control_state
+check tree; parapet inspect -r boot; parapet inspect -r vm/vmbus_relay; parapet inspect vm/vmbus_client/state
+parapet inspect -r | grep -c -E "error|_,$"
 check exits; parapet inspect vm/partition/vp/1/stats/vtl_transitions
 check code; parapet exec /bin/sh -c 'echo out; echo err >&2; exit 7' 2>err; echo "code $? $(cat err)"
 check missing; parapet exec /no/such/file; echo "code $?"
@@ -53,6 +55,7 @@ def test_diagnostics_in_a_machine():
     said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out.replace("\r", ""), re.S))
     for name, pattern in {
         "inspect": r'kernel_release: "7\.[^"]*-parapet".*"started"',
+        "tree": r'guest_entry_us: [1-9].* init_us: [1-9].*interface_name: "kvp_ic".*relayed: [1-9],\s*}\s*"connected"\s0\n$',
         "exits": r"^[1-9]\d*\n",
         "code": r"^out\ncode 7 err\n",
         "missing": r"code 125",
