@@ -1,9 +1,10 @@
 """A guest that does what no honest kernel does (tests/guests/raw), and what it must not achieve."""
 import os
+import re
 import tempfile
 
 from harness import IMAGE, IMAGE_DEBUG, check, parapet, timeout
-from machine import RAW, Case, run_cases
+from machine import BUSYBOX, PROGRAM, RAW, Case, run_cases
 
 LOG_LINES = 400  # of VTL2's whole log, boot included
 
@@ -45,7 +46,30 @@ def test_msrs_and_hypercalls():
 
 @timeout(330)
 def test_vmbus():
-    hostile("vmbus", image=IMAGE_DEBUG)
+    hostile("vmbus,vmbus-rings", image=IMAGE_DEBUG)
+
+
+@timeout(200)
+def test_vmbus_leaves_nothing_behind():
+    """Memory of host and paravisor after 1,000 connections and 1,000 page lists, and after as many again."""
+    measure = (f"grep VmRSS /proc/$vm/status; timeout 20 {PROGRAM} inspect demo -j proc/processes/paravisor; "
+               f"timeout 20 {PROGRAM} inspect demo -j proc/meminfo")
+    words = "vmbus-loops,rest,vmbus-loops,rest"
+    script = f"""cd /tmp; export XDG_RUNTIME_DIR=/tmp
+{PROGRAM} run --image {IMAGE} --kernel {RAW} --cmdline test={words} --memory 256M --name demo >guest 2>&1 &
+vm=$!
+until_loops() {{ i=0; until [ "$(grep -c 'vmbus-loops (' guest)" = $1 ] || [ $((i += 1)) -gt 400 ]; do sleep 0.2; done; }}
+until_loops 1; echo "== first"; {measure}
+until_loops 2; echo "== second"; {measure}
+wait $vm; echo "code $?"; cat guest"""
+    nested = ["--mem", "2560"]
+    for path in (PROGRAM, IMAGE, RAW):
+        nested += ["--file", path]
+    result = parapet("sh", "-c", script, program=BUSYBOX, limit=190, nested=nested)
+    check("code 0" in result.out and result.out.count("PASS vmbus-loops") == 2, "the guest", result)
+    for name, noise in (("VmRSS:", 256), ('"RssAnon":', 64), ('"Slab":', 256)):
+        found = [int(n) for n in re.findall(name + r"\s*(\d+)", result.out)]
+        check(len(found) == 2 and found[1] <= found[0] + noise, f"{name} {found} KiB", result)
 
 
 @timeout(330)
