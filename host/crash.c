@@ -93,7 +93,11 @@ static void show_log(const struct crash *crash, const struct elfcore_summary *s)
 	free(text);
 }
 
-static bool finish_file(struct crash *crash, u32 pid, char name[96])
+/*
+ * Makes the file vtl2.DATE-TIME.WHAT (.2.WHAT and on where that is taken); what is there already
+ * stays. Returns its descriptor, or -1.
+ */
+static int create_file(int dir, const char *what, char name[96])
 {
 	time_t now = time(NULL);
 	char stamp[32];
@@ -104,14 +108,23 @@ static bool finish_file(struct crash *crash, u32 pid, char name[96])
 	strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
 	for (unsigned i = 1; i < NAME_TRIES && fd < 0; i++) {
 		if (i == 1)
-			snprintf(name, 96, "vtl2.%s.%u.core", stamp, pid);
+			snprintf(name, 96, "vtl2.%s.%s", stamp, what);
 		else
-			snprintf(name, 96, "vtl2.%s.%u.%u.core", stamp, pid, i);
-		/* takes the name; what is there already stays */
-		fd = openat(crash->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+			snprintf(name, 96, "vtl2.%s.%u.%s", stamp, i, what);
+		fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd < 0 && errno != EEXIST)
-			return false;
+			return -1;
 	}
+	return fd;
+}
+
+static bool finish_file(struct crash *crash, u32 pid, char name[96])
+{
+	char what[24];
+	int fd;
+
+	snprintf(what, sizeof(what), "%u.core", pid);
+	fd = create_file(crash->dir, what, name);
 	if (fd < 0)
 		return false;
 	close(fd);
@@ -119,6 +132,21 @@ static bool finish_file(struct crash *crash, u32 pid, char name[96])
 		return true;
 	unlinkat(crash->dir, name, 0);
 	return false;
+}
+
+void crash_save_report(int dir, const char *path, const char *text)
+{
+	size_t len = strlen(text);
+	char name[96];
+	int fd = create_file(dir, "report.txt", name);
+	bool ok = fd >= 0 && write(fd, text, len) == (ssize_t)len && write(fd, "\n", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	if (ok)
+		log_info("report: %s/%s", path, name);
+	else
+		log_error("cannot write a report to %s: %s", path, strerror(errno));
 }
 
 static void drop_file(struct crash *crash)

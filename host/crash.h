@@ -24,4 +24,7 @@ struct crash *crash_create(struct vmbus *bus, int dir, const char *path);
 /* After vmbus_stop(). A dump that is not complete goes. */
 void crash_destroy(struct crash *crash);
 
+/* Puts the last words of VTL2 (text) there too, and logs where. dir and path as above. */
+void crash_save_report(int dir, const char *path, const char *text);
+
 #endif

@@ -78,7 +78,7 @@ static void usage(FILE *f)
 		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
 		"'parapet shell'\n"
 		"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
-		"  --crash-dir DIR     where core dumps of VTL2's processes are put\n"
+		"  --crash-dir DIR     where core dumps and last words of VTL2 are put\n"
 		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
 		"  --no-reboot         end when the guest resets\n"
 		"  --on-crash ACTION   when the guest reports its crash: end (default), or "
@@ -703,6 +703,8 @@ static enum vm_outcome run_vm(struct session *s, const struct vm_config *config,
 		log_lines(LOG_ERROR, vm->outcome_text);
 	else if (*vm->outcome_text)
 		log_debug("%s", vm->outcome_text);
+	if (outcome == VM_PARAVISOR_FAILED && s->crash_dir >= 0)
+		crash_save_report(s->crash_dir, s->o->crash_dir, vm->outcome_text);
 	if (s->o->stats_json)
 		write_stats(s, vm);
 out:

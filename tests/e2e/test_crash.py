@@ -1,4 +1,4 @@
-"""Core dumps of VTL2's processes: live ones, and those of a crash, through the host's crash device."""
+"""Core dumps of VTL2's processes: live ones, and those of a crash; the last words of VTL2's kernel."""
 import os
 import re
 import shutil
@@ -44,6 +44,8 @@ check crash; parapet crash; echo "code $?"; wait $vm; echo "code $?"; ls -l cras
 rm {out}/segv.done 2>/dev/null; cp $(ls -t crash/*.core | head -1) {out}/crash
 cat guest
 check none; vm; kill_diag ABRT; parapet ping; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; cat guest
+check panic; vm --crash-dir /tmp/panic; parapet exec /bin/sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
+wait $vm; echo "code $?"; cat guest panic/vtl2.*.report.txt
 check end
 """
 
@@ -121,6 +123,8 @@ def run(folder):
                  r".*core dump of paravisor, process \d+, signal 6: .*"
                  r"VTL2: \[ *\d+\.\d+\] diag: crash of process .*the paravisor was killed by signal 6",
         "none": r"^[^\n]*answer\ncode 0\n.*--crash-dir",
+        "panic": r"^code 12\n.*error: VTL2 crash on VP 0: P0.*rip ffffffff.*\] Kernel panic - not syncing"
+                 r".*\nVTL2 crash on VP 0: P0.*rip ffffffff.*\] Kernel panic - not syncing",
     }.items():
         check(re.search(pattern, said.get(name, ""), re.S), name, result)
     for name in CORES:
