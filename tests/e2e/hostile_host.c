@@ -1,7 +1,7 @@
 /*
  * `parapet` as a hostile host: what it says to the paravisor's VMBus client is changed, and much is
  * added. For tests only; linked from the program's own objects with
- * --wrap=synic_post,vmbus_channel_open_done.
+ * --wrap=synic_post.
  *
  * HOSTILE=FOLDER names a folder with two FIFOs: a line "CASE COUNT SEED" in `in` runs a case, a
  * line in `out` tells its end. HOSTILE_START="mutate COUNT SEED" is done before the first message.
@@ -15,21 +15,15 @@
 
 #include "common/abi/hostlink.h"
 #include "common/abi/vmbus.h"
-#include "common/vmbus/server.h"
 #include "host/synic.h"
-#include "host/vmbus.h"
 
 #define IDS	   VMBUS_MAX_CHANNELS
 #define POST_TRIES 20000 /* of a millisecond */
-#define OPEN_MAX   64
 
 u16 __real_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
 		      bool queue);
 u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
 		      bool queue);
-void __real_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
-void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* innermost, but for the VP's */
 static struct vp *target;
 static bool real[IDS]; /* what the host itself has offered */
@@ -40,12 +34,6 @@ static u64 mutations;	   /* messages still to be looked at */
 static u64 seed_m, seed_c; /* mutation; the thread with the cases */
 static unsigned long posted;
 static bool stuck;
-
-/* What the rings of VTL2's own channels are. They may be gone again: the pages stay. */
-static struct {
-	u8 *in, *out;
-} ring[OPEN_MAX];
-static unsigned rings;
 
 static u64 roll(u64 *seed)
 {
@@ -133,25 +121,6 @@ u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct h
 		status = __real_synic_post(vp, vtl, sint, msg, queue);
 	pthread_mutex_unlock(&lock);
 	return status;
-}
-
-void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status)
-{
-	struct vmbus_channel_info info;
-	struct vmbus_rx *rx = vmbus_channel_rx(ch);
-	struct vmbus_tx *tx = vmbus_channel_tx(ch);
-
-	/* VTL2's own channels are the hv_sock ones that are not redirected */
-	if (status == VMBUS_STATUS_SUCCESS && rx && tx && rx->page && tx->page &&
-	    vmbus_server_channel(vmbus_channel_server(ch), vmbus_channel_id(ch), &info) &&
-	    !info.open.redirect && target &&
-	    vmbus_channel_server(ch) == vmbus_server(target->vm->vmbus, VTL2)) {
-		pthread_mutex_lock(&lock);
-		ring[rings % OPEN_MAX].in = rx->page[0];
-		ring[rings++ % OPEN_MAX].out = tx->page[0];
-		pthread_mutex_unlock(&lock);
-	}
-	__real_vmbus_channel_open_done(ch, status);
 }
 
 /* --- what is added */
@@ -375,26 +344,6 @@ static void case_rescind(unsigned long count)
 		rescind(i);
 }
 
-/* Indices of the rings of VTL2's own sockets, under its kernel's eyes */
-static void case_rings(unsigned long count)
-{
-	static const u32 edge[] = {0,	  1,	 7,	     8,		 4096,	     0x2fff8,
-				   12288, 16384, 0x7fffffff, 0xfffffff8, 0xffffffff, 0x80000000};
-
-	for (unsigned long i = 0; i < count && rings; i++) {
-		u64 r = roll(&seed_c);
-		unsigned n = (unsigned)(r >> 8) % MIN(rings, OPEN_MAX);
-		u32 v = r & 1 ? edge[(r >> 16) % ARRAY_SIZE(edge)] : (u32)(r >> 32) % 0x10000;
-		u8 *page = r & 2 ? ring[n].in : ring[n].out;
-		bool newly;
-
-		__atomic_store_n((u32 *)(page + (r >> 4 & 3) * 4), v, __ATOMIC_SEQ_CST);
-		for (unsigned flag = 1; flag < 8 && !(r & 0xf000); flag++)
-			synic_signal(target, VTL2, VMBUS_SINT, flag, &newly);
-		posted++;
-	}
-}
-
 static void case_calm(unsigned long count)
 {
 	(void)count;
@@ -408,9 +357,9 @@ static const struct {
 	const char *name;
 	void (*run)(unsigned long count);
 } cases[] = {
-	{"types", case_types}, {"offers", case_offers},	  {"answers", case_answers},
-	{"sizes", case_sizes}, {"link", case_link},	  {"flags", case_flags},
-	{"rings", case_rings}, {"rescind", case_rescind}, {"calm", case_calm},
+	{"types", case_types},	   {"offers", case_offers}, {"answers", case_answers},
+	{"sizes", case_sizes},	   {"link", case_link},	    {"flags", case_flags},
+	{"rescind", case_rescind}, {"calm", case_calm},
 };
 
 static const char *order(const char *line)
