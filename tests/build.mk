@@ -42,7 +42,7 @@ $(B)/bench/%: tests/bench/%.c
 	$(call say,CC-bench,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O2 -static -s -o $@ $<
-bench: $(BENCH)
+bench: $(BENCH) $(B)/image/parapet-x64-debug.igvm
 
 # Measuring an image, on this machine
 $(B)/bench/igvm_measure: $(B)/native/tests/bench/igvm_measure.o $(B)/native/libparapet.a
