@@ -19,7 +19,6 @@
  * and waited for, so it has ten times the guest's weight. And who has a shorter slice than the one
  * it interrupts runs at once when it wakes, instead of at one of the next ticks.
  */
-#define VP_NICE	    10
 #define VP_SLICE_NS 100000000ull
 
 struct start {
@@ -42,7 +41,7 @@ static void *thread_main(void *arg)
 {
 	struct start start = *(struct start *)arg;
 	const struct scheduling vp = {
-		.size = sizeof(vp), .nice = VP_NICE, .runtime_ns = VP_SLICE_NS};
+		.size = sizeof(vp), .nice = THREAD_VP_NICE, .runtime_ns = VP_SLICE_NS};
 	struct sched_param param = {.sched_priority = 1};
 
 	free(arg);

@@ -4,6 +4,9 @@
 
 #include "common/types.h"
 
+/* Nice value of the guest's threads, and of what else may take a CPU for long without harm. */
+#define THREAD_VP_NICE 10
+
 enum thread_class {
 	THREAD_VP,	/* yields to everything else on its CPU: it runs the guest for ever */
 	THREAD_SERVICE, /* answers questions: before the guest, after all that is urgent */

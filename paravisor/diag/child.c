@@ -7,14 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "paravisor/thread.h"
 
 #define KILL_AFTER_NS 3000000000ull
 #define CODE_SIGNAL   255
+/* What runs longer gets no more of a CPU than the guest. */
+#define SHORT_NS 1000000000ull
 
 void child_init(struct child_table *table, struct loop *loop)
 {
@@ -169,6 +173,14 @@ static void connect_streams(struct child *child, struct start *s)
 	}
 }
 
+static void on_weight_timer(struct loop_timer *timer)
+{
+	const struct child *child = (struct child *)((u8 *)timer -
+						     offsetof(struct child, weight_timer));
+
+	setpriority(PRIO_PGRP, (id_t)child->pid, THREAD_VP_NICE);
+}
+
 struct child *child_start(struct child_table *table, const struct child_spec *spec)
 {
 	struct start s = {.spec = spec,
@@ -193,6 +205,8 @@ struct child *child_start(struct child_table *table, const struct child_spec *sp
 	child->next = table->first;
 	table->first = child;
 	table->running++;
+	child->weight_timer.expired = on_weight_timer;
+	loop_arm(table->loop, &child->weight_timer, loop_now_ns() + SHORT_NS);
 	connect_streams(child, &s);
 	error = 0;
 	goto out;
@@ -228,6 +242,7 @@ static void forget(struct child *child)
 			pump_orphan(child->stream[i]);
 	}
 	loop_disarm(&child->kill_timer);
+	loop_disarm(&child->weight_timer);
 	free(child);
 }
 
@@ -288,6 +303,7 @@ static void on_exit_of(struct child *child, int status)
 	table->running--;
 	table->exited++;
 	loop_disarm(&child->kill_timer);
+	loop_disarm(&child->weight_timer);
 	for (int i = 0; i < CHILD_STREAMS; i++) {
 		struct pump *pump = child->stream[i];
 

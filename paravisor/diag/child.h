@@ -23,7 +23,7 @@ struct child {
 	struct child_table *table;
 	struct child *next;
 	struct pump *stream[CHILD_STREAMS];
-	struct loop_timer kill_timer;
+	struct loop_timer kill_timer, weight_timer;
 	void (*waiter)(void *context, int code);
 	void *context;
 	u64 owner; /* 0 = it is gone */

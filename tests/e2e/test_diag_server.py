@@ -205,6 +205,22 @@ def test_calls_in_parallel():
         other.close()
 
 
+def nice_of(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().rpartition(")")[2].split()[16])
+
+
+def test_what_runs_long_has_the_weight_of_the_guest():
+    with Server() as server:
+        client = Client(server.path)
+        pid = dict(fields(client.diag("Exec", exec_request("sleep", "3"))))[1]
+        before = nice_of(pid)
+        time.sleep(2)
+        check(nice_of(pid) == 10 or before > 10, f"{before}, then {nice_of(pid)}")
+        check(client.wait(pid) == 0, "its end")
+        client.close()
+
+
 def test_paravisor_calls():
     with Server() as server:
         client = Client(server.path)
