@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -73,4 +74,16 @@ int file_read_text(const char *path, char *text, size_t size)
 		return -1;
 	text[n] = 0;
 	return (int)n;
+}
+
+bool file_write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), error;
+	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return good;
 }

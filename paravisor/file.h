@@ -16,5 +16,7 @@ void file_release(void *data, size_t max);
 
 /* Reads the start of a file into text, NUL-terminated. Length, or -1. */
 int file_read_text(const char *path, char *text, size_t size);
+/* Writes text to a file, made if there is none: settings of the kernel, too. False with errno. */
+bool file_write_text(const char *path, const char *text);
 
 #endif

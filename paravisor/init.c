@@ -86,12 +86,8 @@ static const char *environment_value(const char *name)
 
 static void write_setting(const char *path, const char *value)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+	if (!file_write_text(path, value))
 		log_warn("%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
 }
 
 /* A process that dies by a signal is piped to a helper, which brings it to the host. */
@@ -130,6 +126,17 @@ static pid_t start_paravisor(void)
 	char *const environment[] = {NULL};
 
 	return start_program("paravisor", 0, environment);
+}
+
+/* The process without which there is no guest: tools find it by name, and the kernel spares it. */
+static void note_paravisor(pid_t pid)
+{
+	char path[32], text[16];
+
+	snprintf(text, sizeof(text), "%d\n", (int)pid);
+	write_setting("/run/underhill.pid", text);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	write_setting(path, "-1000");
 }
 
 /* NAME=VALUE words of the kernel's command line are its environment. */
@@ -248,6 +255,7 @@ int init_main(int argc, char **argv)
 		log_error("start the paravisor: %s", strerror(errno));
 		reboot_machine();
 	}
+	note_paravisor(paravisor);
 	diagnostics = start_diagnostics(0);
 	shell = start_shell();
 	for (;;) {

@@ -17,24 +17,13 @@
 
 #include "common/log.h"
 #include "paravisor/crash/tool.h"
+#include "paravisor/file.h"
 
 #define DRIVER	"/sys/bus/vmbus/drivers/uio_hv_generic/"
 #define DEVICE	"/sys/bus/vmbus/devices/" CRASH_GUID_TEXT
 #define POLL_MS 100 /* a lost signal costs that much, not the dump */
 
 /* --- the kernel's driver */
-
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), error;
-	bool good = fd >= 0 && write(fd, text, strlen(text)) >= 0;
-
-	error = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = error;
-	return good;
-}
 
 /* Name of the UIO device that stands for ours. */
 static bool find_uio(char name[32])
@@ -66,9 +55,9 @@ static bool bind_driver(char name[32])
 	if (find_uio(name))
 		return true;
 	/* from the second time on the driver knows the name, and is asked by it */
-	if (!write_text(DRIVER "new_id", CRASH_GUID_TEXT) && errno != EEXIST)
+	if (!file_write_text(DRIVER "new_id", CRASH_GUID_TEXT) && errno != EEXIST)
 		log_warn(DRIVER "new_id: %s", strerror(errno));
-	if (!find_uio(name) && !write_text(DRIVER "bind", CRASH_GUID_TEXT))
+	if (!find_uio(name) && !file_write_text(DRIVER "bind", CRASH_GUID_TEXT))
 		log_warn(DRIVER "bind: %s", strerror(errno));
 	if (find_uio(name))
 		return true;
@@ -157,7 +146,7 @@ void crash_device_close(struct crash_device *d)
 	free(d->page);
 	if (d->turn < 0)
 		return;
-	if (!write_text(DRIVER "unbind", CRASH_GUID_TEXT))
+	if (!file_write_text(DRIVER "unbind", CRASH_GUID_TEXT))
 		log_debug(DRIVER "unbind: %s", strerror(errno));
 	close(d->turn);
 }

@@ -22,6 +22,8 @@ until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 0.5; done
 guest
 echo "== program"; {program} exec demo /bin/sleep 1000 & client=$!; sleep 2
 parapet exec /bin/kill -9 $(pid sleep); wait $client; echo "code $?"; guest
+echo "== memory"; parapet exec /bin/sh -c 'x=x; while :; do x=$x$x; done' 2>&1; echo "code $?"; parapet ping; guest
+[ "$(parapet file /run/underhill.pid)" = "$(pid paravisor)" ] && echo "named"
 echo "== shell"; old=$(pid sh); parapet exec /bin/kill -9 $old; sleep 2; new=$(pid sh)
 [ -n "$new" ] && [ "$new" != "$old" ] && echo "another shell"; guest
 parapet kmsg | grep -c 'shell ended with status 0x9'
@@ -45,6 +47,8 @@ def test_each_process_of_vtl2():
     said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out.replace("\r", ""), re.S))
     for name, pattern in {
         "program": r"^code 255\nguest goes on\n",
+        # a program that takes all of VTL2's memory is the one that goes
+        "memory": r"code 255\ndiagnostics answer\nguest goes on\nnamed\n",
         "shell": r"^another shell\nguest goes on\n[1-9]\n",
         "diag": r"diagnostics answer\nanother server\nguest goes on\n[1-9]\n",
         # the guest's processors are its threads: the machine ends, at once and with a reason
