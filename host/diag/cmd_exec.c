@@ -186,15 +186,13 @@ static void end_stream(struct session *s, int i)
 {
 	struct stream *stream = &s->stream[i];
 
-	if (i == IN) {
-		if (stream->to >= 0)
-			shutdown(stream->to, SHUT_WR);
-	} else if (stream->from >= 0) {
-		close(stream->from);
-		stream->from = -1;
-	}
-	if (i == IN)
-		stream->from = -1;
+	if (i == IN && stream->to >= 0)
+		shutdown(stream->to, SHUT_WR);
+	/*
+	 * Not closed before we end: taking a channel apart is work for VTL2, which would hold up
+	 * what it still has to tell us.
+	 */
+	stream->from = -1;
 }
 
 /* Takes what is there. False when the user leaves. */
