@@ -177,8 +177,7 @@ static void retry(u64 now)
 	retry_at = NEVER;
 	if (!vmbus_server_waiting(server) && !relay_waiting(relay))
 		return;
-	/* a guest that leaves its slot full must not keep VTL2 busy; one that reads gets the rest
-	 */
+	/* a guest that leaves its slot full must not keep VTL2 busy; one that reads goes on */
 	retry_ms = delivered == before ? MIN(retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
 	retry_at = now + retry_ms;
 }
