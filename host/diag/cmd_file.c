@@ -259,7 +259,7 @@ int diag_core_dump_command(int argc, char **argv)
 		"\n"
 		"Takes an ELF core dump of a running process in VTL2, for gdb. Without -n or -p: "
 		"the one\n"
-		"that serves the guest, which stands still meanwhile.\n"
+		"that serves the guest, which stands still while it is copied.\n"
 		"\n"
 		"  -o, --output FILE  to a file (standard output if that is no terminal)\n"
 		"  -n, --name NAME    process by name (see `parapet inspect VM mesh/hosts -r`)\n"

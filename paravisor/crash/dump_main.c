@@ -1,6 +1,7 @@
 /*
  * underhill-dump [-v] PID: an ELF core of a process that goes on afterwards, on standard output. It
- * stands still meanwhile.
+ * stands still only while it is copied: who reads our output may be slow, or may be waiting for
+ * that process.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -13,6 +14,7 @@
 #include <sys/procfs.h>
 #undef PAGE_SIZE /* musl's, which is not a plain number; ours is */
 #include <sys/ptrace.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@
 #define NOTES_MAX      (32 * MiB)
 #define ATTACH_SECONDS 10
 #define XSTATE_MAX     16384
+#define COPY_BYTES     (16 * PAGE_SIZE)
 
 #ifndef NT_X86_XSTATE
 #define NT_X86_XSTATE 0x202
@@ -40,6 +43,8 @@ struct target {
 	struct core_map map[MAPS_MAX];
 	unsigned maps;
 	char *maps_text;
+	u8 *core; /* the copy */
+	u64 core_size;
 };
 
 /* --- stopping */
@@ -223,35 +228,35 @@ static bool write_all(const void *data, size_t len)
 	return true;
 }
 
-/* What cannot be read is zeros, page by page. */
-static bool write_memory(int memory, u64 start, u64 len)
+/* What cannot be read stays zero, page by page. */
+static void copy_memory(int memory, u64 start, u64 len, u8 *to)
 {
-	static u8 buffer[16 * PAGE_SIZE];
+	for (u64 at = 0; at < len; at += COPY_BYTES) {
+		size_t n = (size_t)MIN(len - at, (u64)COPY_BYTES);
 
-	while (len) {
-		size_t n = (size_t)MIN(len, (u64)sizeof(buffer));
-
-		if (pread(memory, buffer, n, (off_t)start) != (ssize_t)n) {
-			memset(buffer, 0, n);
-			for (size_t at = 0; at < n; at += PAGE_SIZE)
-				if (pread(memory, buffer + at, PAGE_SIZE, (off_t)(start + at)) < 0)
-					memset(buffer + at, 0, PAGE_SIZE);
-		}
-		if (!write_all(buffer, n))
-			return false;
-		start += n;
-		len -= n;
+		if (pread(memory, to + at, n, (off_t)(start + at)) == (ssize_t)n)
+			continue;
+		for (u64 page = at; page < at + n; page += PAGE_SIZE)
+			if (pread(memory, to + page, PAGE_SIZE, (off_t)(start + page)) < 0)
+				memset(to + page, 0, PAGE_SIZE);
 	}
-	return true;
 }
 
-static bool write_core(const struct target *t, const struct pb_writer *notes, int memory)
+/* A part of what is free: VTL2 must not run out of memory over a dump. */
+static bool fits(u64 size)
+{
+	struct sysinfo info;
+
+	return !sysinfo(&info) &&
+	       size <= ((u64)info.freeram + info.bufferram) * info.mem_unit / 4 * 3;
+}
+
+/* Copies the core into fresh memory. False after an error line. */
+static bool copy_core(struct target *t, const struct pb_writer *notes, int memory)
 {
 	static struct elfcore_segment segment[MAPS_MAX];
-	static const u8 zeros[PAGE_SIZE];
 	struct pb_writer head;
-	bool good = false;
-	u64 data = 0;
+	u64 data = 0, size;
 
 	for (unsigned i = 0; i < t->maps; i++) {
 		const struct core_map *map = &t->map[i];
@@ -263,18 +268,37 @@ static bool write_core(const struct target *t, const struct pb_writer *notes, in
 			.flags = (map->read ? PF_R : 0u) | (map->write ? PF_W : 0u) |
 				 (map->exec ? PF_X : 0u),
 		};
-		log_debug("%llx-%llx %llu KiB %s", (unsigned long long)map->start,
-			  (unsigned long long)map->end,
-			  (unsigned long long)segment[i].file_size / 1024, map->path);
 	}
 	pb_writer_init(&head, MiB);
-	if (elfcore_put_head(&head, notes->used, segment, t->maps, &data))
-		good = write_all(head.data, head.used) && write_all(notes->data, notes->used) &&
-		       write_all(zeros, data - head.used - notes->used);
-	for (unsigned i = 0; good && i < t->maps; i++)
-		good = write_memory(memory, segment[i].start, segment[i].file_size);
+	if (elfcore_put_head(&head, notes->used, segment, t->maps, &data)) {
+		size = data;
+		for (unsigned i = 0; i < t->maps; i++)
+			size += segment[i].file_size;
+		t->core = fits(size) ? calloc(1, size) : NULL;
+		t->core_size = size;
+		if (!t->core)
+			log_error("process %d: no memory to copy %llu KiB", (int)t->pid,
+				  (unsigned long long)size / 1024);
+	}
+	if (t->core) {
+		memcpy(t->core, head.data, head.used);
+		memcpy(t->core + head.used, notes->data, notes->used);
+		for (unsigned i = 0; i < t->maps; i++) {
+			copy_memory(memory, segment[i].start, segment[i].file_size, t->core + data);
+			data += segment[i].file_size;
+		}
+	}
 	pb_writer_free(&head);
-	return good;
+	return t->core;
+}
+
+static void tell(const struct target *t)
+{
+	log_debug("%u threads stood still", t->threads);
+	for (unsigned i = 0; i < t->maps; i++)
+		log_debug("%llx-%llx %llu KiB %s", (unsigned long long)t->map[i].start,
+			  (unsigned long long)t->map[i].end,
+			  (unsigned long long)core_map_bytes(&t->map[i]) / 1024, t->map[i].path);
 }
 
 static bool dump(struct target *t)
@@ -293,7 +317,6 @@ static bool dump(struct target *t)
 		return false;
 	}
 	alarm(0);
-	log_debug("%u threads stand still", t->threads);
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)t->pid);
 	memory = open(path, O_RDONLY | O_CLOEXEC);
 	t->maps_text = load(t, "smaps", &len);
@@ -302,9 +325,14 @@ static bool dump(struct target *t)
 		log_error("process %d: %s", (int)t->pid, strerror(errno));
 	} else {
 		t->maps = core_maps_parse(t->maps_text, t->map, MAPS_MAX);
-		good = put_notes(&notes, t) && write_core(t, &notes, memory);
+		good = put_notes(&notes, t) && copy_core(t, &notes, memory);
 	}
 	let_go(t);
+	if (good) {
+		tell(t);
+		good = write_all(t->core, t->core_size);
+	}
+	free(t->core);
 	pb_writer_free(&notes);
 	free(t->maps_text);
 	if (memory >= 0)
