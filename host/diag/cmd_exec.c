@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -368,12 +369,22 @@ static int catch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Then the program gets VTL2's own, which spares a connection. */
+static bool input_is_null_device(void)
+{
+	struct stat input, null;
+
+	return !fstat(STDIN_FILENO, &input) && !stat("/dev/null", &null) &&
+	       S_ISCHR(input.st_mode) && input.st_rdev == null.st_rdev;
+}
+
 static int session_main(struct session *s)
 {
 	int code = EXIT_UNKNOWN;
 
 	s->tty = s->tty_choice == TTY_ALWAYS ||
 		 (s->tty_choice == TTY_AUTO && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+	s->no_input |= !s->tty && input_is_null_device();
 	diag_client_init(&s->client, s->common.vm, s->common.wait_s);
 	if (open_streams(s)) {
 		s->signal_fd = catch_signals();
