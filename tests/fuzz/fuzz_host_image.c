@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	u8 *file = malloc(size ? size : 1);
 
 	memcpy(file, data, size);
-	image_fix_repair(file, size);
+	igvm_repair(file, size);
 	log_set_sink(host_fix_quiet);
 	if (!image_open(image, file, size) && !image_check(image, VTL0_BYTES) &&
 	    image->needs.vtl2_size <= MAX_LOAD)

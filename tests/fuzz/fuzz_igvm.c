@@ -10,7 +10,7 @@
 #include "igvm/extract.h"
 #include "igvm/igvm.h"
 #include "igvm/inspect.h"
-#include "tests/fuzz/igvm_repair.h"
+#include "tests/unit/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

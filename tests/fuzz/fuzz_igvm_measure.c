@@ -6,7 +6,7 @@
 
 #include "igvm/endorse.h"
 #include "igvm/igvm.h"
-#include "tests/fuzz/igvm_repair.h"
+#include "tests/unit/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,7 +9,7 @@
 
 #include "common/bytes.h"
 #include "igvm/build.h"
-#include "tests/fuzz/igvm_repair.h"
+#include "tests/unit/igvm_repair.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

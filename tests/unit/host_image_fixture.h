@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/crc32.h"
 #include "igvm/build.h"
+#include "tests/unit/igvm_repair.h"
 
 #define IMAGE_FIX_MEMORY_PAGES 8192
 #define IMAGE_FIX_MANIFEST                                                                   \
@@ -61,22 +61,6 @@ static inline u8 *image_fix_build(size_t *len)
 		image = NULL;
 	manifest_free(&m);
 	return image;
-}
-
-/* Makes size and checksum right again. */
-static inline void image_fix_repair(u8 *file, size_t size)
-{
-	u32 fixed, offset, bytes;
-
-	if (size < 32)
-		return;
-	fixed = get_le32(file + 4) == 2 ? 32 : 24;
-	put_le32(file + 0x10, (u32)size);
-	put_le32(file + 0x14, 0);
-	offset = get_le32(file + 8);
-	bytes = get_le32(file + 12);
-	if (offset <= size && bytes <= size - offset)
-		put_le32(file + 0x14, crc32(crc32(0, file, fixed), file + offset, bytes));
 }
 
 #endif

@@ -94,7 +94,7 @@ static void flipped(void **state)
 			u8 *copy = copy_of(file, len);
 
 			put_le32(copy + at, get_le32(copy + at) ^ flips[i]);
-			image_fix_repair(copy, len);
+			igvm_repair(copy, len);
 			refused += load(copy, len, 64 * MiB, NULL) != 0;
 			tries++;
 			free(copy);
@@ -117,7 +117,7 @@ static void refuse(u32 type, u32 offset, u64 value, const char *text)
 	igvm_first(&ig, &it);
 	assert_true(igvm_next_of(&it, type, 1, &h));
 	put_le64(file + (h.content - file) + offset, value);
-	image_fix_repair(file, len);
+	igvm_repair(file, len);
 	assert_int_equal(load(file, len, GiB, NULL), -1);
 	if (!strstr(last_error, text))
 		fail_msg("want \"%s\", got \"%s\"", text, last_error);

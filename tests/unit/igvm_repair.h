@@ -1,6 +1,6 @@
-/* What fuzz targets of IGVM files share. */
-#ifndef PARAPET_TESTS_FUZZ_IGVM_REPAIR_H
-#define PARAPET_TESTS_FUZZ_IGVM_REPAIR_H
+/* What tests of damaged IGVM files share. */
+#ifndef PARAPET_TESTS_UNIT_IGVM_REPAIR_H
+#define PARAPET_TESTS_UNIT_IGVM_REPAIR_H
 
 #include "common/bytes.h"
 #include "common/crc32.h"
