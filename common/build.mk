@@ -3,4 +3,4 @@ common_LIB := common/crc32.c common/log.c common/guid.c \
 	$(addprefix common/vmbus/server,.c _connection.c _message.c _channel.c _gpadl.c _offer.c \
 	_send.c _info.c)
 # Wire formats of the diagnostics
-common_LIB += common/elfcore.c common/inspect.c common/protobuf.c common/ttrpc.c
+common_LIB += common/elfcore.c common/inspect.c common/protobuf.c common/saved.c common/ttrpc.c
