@@ -153,6 +153,45 @@ void acpi_pm_init(struct acpi_pm *pm, const struct acpi_pm_cfg *cfg)
 	acpi_pm_reset(pm);
 }
 
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct acpi_pm, s.sts, PM1_STS_MASK),
+	SAVED_NUMBER(2, struct acpi_pm, s.en, PM1_EN_MASK),
+	SAVED_NUMBER(3, struct acpi_pm, s.cnt, PM1_CNT_MASK),
+	SAVED_ANY(4, struct acpi_pm, s.gpe_sts),
+	SAVED_ANY(5, struct acpi_pm, s.gpe_en),
+	SAVED_ANY(6, struct acpi_pm, s.gpe_lines),
+	SAVED_ANY(7, struct acpi_pm, s.epoch_ns),
+	SAVED_ANY(8, struct acpi_pm, s.seen_halves),
+	SAVED_ANY(9, struct acpi_pm, timer.deadline),
+	SAVED_ANY(10, struct acpi_pm, refused_sleeps),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void acpi_pm_save(const struct acpi_pm *pm, struct pb_writer *out)
+{
+	saved_write(out, &layout, pm);
+}
+
+static bool state_valid(const struct acpi_pm *pm)
+{
+	const struct acpi_pm_state *s = &pm->s;
+	u64 now = dev_now(&pm->cfg.clock);
+
+	return !(s->sts & ~PM1_STS_MASK) && !(s->en & ~PM1_EN_MASK) && !(s->cnt & ~PM1_CNT_MASK) &&
+	       (s->cnt & ACPI_SCI_EN) && s->epoch_ns <= now &&
+	       s->seen_halves <= timer_clocks(pm, now) >> 31;
+}
+
+bool acpi_pm_restore(struct acpi_pm *pm, struct pb_bytes state)
+{
+	struct acpi_pm next = *pm;
+
+	if (!saved_read(state, &layout, &next) || !state_valid(&next))
+		return false;
+	*pm = next;
+	return true;
+}
+
 void acpi_pm_inspect(struct acpi_pm *pm, const struct dev_inspect *out)
 {
 	const struct acpi_pm_state *s = &pm->s;

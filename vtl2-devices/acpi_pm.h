@@ -55,6 +55,9 @@ void acpi_pm_write(struct acpi_pm *pm, unsigned offset, unsigned size, u32 value
 void acpi_pm_press_power_button(struct acpi_pm *pm);
 /* Drives a general purpose event input (0..15); the status bit latches. */
 void acpi_pm_set_gpe(struct acpi_pm *pm, unsigned gpe, bool level);
+/* For both see iface.h. */
+void acpi_pm_save(const struct acpi_pm *pm, struct pb_writer *out);
+bool acpi_pm_restore(struct acpi_pm *pm, struct pb_bytes state);
 void acpi_pm_inspect(struct acpi_pm *pm, const struct dev_inspect *out);
 
 extern const struct bus_ops acpi_pm_bus_ops; /* region of ACPI_PM_LEN, any width up to dword */

@@ -288,3 +288,90 @@ void mmio_inspect(const struct mmio_bus *bus, const struct dev_inspect *out)
 	for (unsigned i = 0; i < bus->count; i++)
 		inspect_region(&bus->region[i], out);
 }
+
+/* --- saved state --- */
+
+#define PIO_SEEN 2 /* reported ports in order, each as its distance from the least it can be */
+
+static const struct saved_field stats_fields[] = {
+	SAVED_ANY(1, struct bus_stats, reads),
+	SAVED_ANY(2, struct bus_stats, writes),
+	SAVED_ANY(3, struct bus_stats, unclaimed_reads),
+	SAVED_ANY(4, struct bus_stats, unclaimed_writes),
+};
+static const struct saved_layout stats_layout = SAVED_LAYOUT(stats_fields);
+static const struct saved_field pio_fields[] = {
+	SAVED_STRUCT(1, struct pio_bus, stats, &stats_layout),
+};
+static const struct saved_layout pio_layout = SAVED_LAYOUT(pio_fields);
+static const struct saved_field mmio_fields[] = {
+	SAVED_STRUCT(1, struct mmio_bus, stats, &stats_layout),
+	SAVED_NUMBERS(2, struct mmio_bus, page, UINT64_MAX >> PAGE_SHIFT),
+	SAVED_NUMBER(3, struct mmio_bus, pages, MMIO_PAGES_LOGGED),
+};
+static const struct saved_layout mmio_layout = SAVED_LAYOUT(mmio_fields);
+
+void pio_save(const struct pio_bus *bus, struct pb_writer *out)
+{
+	size_t mark;
+	u32 least = 0;
+
+	saved_write(out, &pio_layout, bus);
+	mark = pb_begin(out, PIO_SEEN);
+	for (u32 port = 0; port < PIO_PORTS; port++) {
+		if (!(bus->seen[port / 8] & BIT(port % 8)))
+			continue;
+		pb_varint(out, port - least);
+		least = port + 1;
+	}
+	pb_end(out, mark);
+}
+
+struct ports {
+	u8 *seen; /* NULL: only check */
+	u32 least;
+	bool bad;
+};
+
+static void take_port(void *context, u64 distance)
+{
+	struct ports *p = context;
+	u32 port;
+
+	if (p->bad || distance >= PIO_PORTS - p->least) {
+		p->bad = true;
+		return;
+	}
+	port = p->least + (u32)distance;
+	if (p->seen)
+		p->seen[port / 8] |= (u8)BIT(port % 8);
+	p->least = port + 1;
+}
+
+static bool read_ports(struct pb_bytes state, u8 *seen)
+{
+	struct ports ports = {.seen = seen};
+	struct pb_reader r;
+	struct pb_field field;
+
+	pb_reader_init(&r, state);
+	while (pb_next(&r, &field))
+		pb_each_u64(&r, &field, PIO_SEEN, take_port, &ports);
+	return !r.failed && !ports.bad;
+}
+
+bool pio_restore(struct pio_bus *bus, struct pb_bytes state)
+{
+	return read_ports(state, NULL) && saved_read(state, &pio_layout, bus) &&
+	       read_ports(state, bus->seen);
+}
+
+void mmio_save(const struct mmio_bus *bus, struct pb_writer *out)
+{
+	saved_write(out, &mmio_layout, bus);
+}
+
+bool mmio_restore(struct mmio_bus *bus, struct pb_bytes state)
+{
+	return saved_read(state, &mmio_layout, bus);
+}

@@ -86,6 +86,12 @@ void mmio_write(struct mmio_bus *bus, u64 address, unsigned size, u64 value);
 /* Does any region claim a byte of [address, address + size)? */
 bool mmio_claims(const struct mmio_bus *bus, u64 address, u64 size);
 
+/* Counters and the places already reported; regions are wiring. Otherwise as devices (iface.h). */
+void pio_save(const struct pio_bus *bus, struct pb_writer *out);
+bool pio_restore(struct pio_bus *bus, struct pb_bytes state);
+void mmio_save(const struct mmio_bus *bus, struct pb_writer *out);
+bool mmio_restore(struct mmio_bus *bus, struct pb_bytes state);
+
 void pio_inspect(const struct pio_bus *bus, const struct dev_inspect *out);
 void mmio_inspect(const struct mmio_bus *bus, const struct dev_inspect *out);
 

@@ -3,6 +3,8 @@
 
 #include "vtl2-devices/chipset.h"
 
+#define CASCADE_IRQ 2
+
 static const u16 uart_port[CHIPSET_UARTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
 static const u8 input_irq[CHIPSET_INPUTS] = {
@@ -40,8 +42,8 @@ void chipset_set_irq(struct chipset *cs, unsigned irq, bool level)
 {
 	u32 bit = (u32)BIT(irq & 31);
 
-	if (irq >= CHIPSET_IRQS || irq == 2 || !!(cs->external & bit) == level)
-		return; /* 2 is the cascade */
+	if (irq >= CHIPSET_IRQS || irq == CASCADE_IRQ || !!(cs->external & bit) == level)
+		return;
 	cs->external ^= bit;
 	drive_irq(cs, irq);
 }
@@ -229,6 +231,131 @@ size_t chipset_uart_rx(struct chipset *cs, unsigned port, const u8 *data, size_t
 void chipset_press_power_button(struct chipset *cs)
 {
 	acpi_pm_press_power_button(&cs->pm);
+}
+
+/* --- saved state --- */
+
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct chipset, inputs, BIT(CHIPSET_INPUTS) - 1),
+	SAVED_NUMBER(2, struct chipset, external, BIT(CHIPSET_IRQS) - 1),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+/* Messages in the saved state, by field number. */
+enum part {
+	PART_FIRST = 3,
+	PART_PIO = PART_FIRST,
+	PART_MMIO,
+	PART_IOAPIC,
+	PART_PIT,
+	PART_RTC,
+	PART_PM,
+	PART_KBC,
+	PART_SYS,
+	PART_COM1,
+	PART_PIC = PART_COM1 + CHIPSET_UARTS, /* calls intr: when all others are known to be good */
+	PARTS,
+};
+
+static void save_part(const struct chipset *cs, unsigned part, struct pb_writer *out)
+{
+	switch (part) {
+	case PART_PIO: pio_save(&cs->pio, out); break;
+	case PART_MMIO: mmio_save(&cs->mmio, out); break;
+	case PART_IOAPIC: ioapic_save(&cs->ioapic, out); break;
+	case PART_PIT: pit_save(&cs->pit, out); break;
+	case PART_RTC: rtc_save(&cs->rtc, out); break;
+	case PART_PM: acpi_pm_save(&cs->pm, out); break;
+	case PART_KBC: i8042_save(&cs->kbc, out); break;
+	case PART_SYS: sysports_save(&cs->sys, out); break;
+	case PART_PIC: pic_save(&cs->pic, out); break;
+	default: serial_save(&cs->uart[part - PART_COM1], out);
+	}
+}
+
+static bool restore_part(struct chipset *cs, unsigned part, struct pb_bytes state)
+{
+	switch (part) {
+	case PART_PIO: return pio_restore(&cs->pio, state);
+	case PART_MMIO: return mmio_restore(&cs->mmio, state);
+	case PART_IOAPIC: return ioapic_restore(&cs->ioapic, state);
+	case PART_PIT: return pit_restore(&cs->pit, state);
+	case PART_RTC: return rtc_restore(&cs->rtc, state);
+	case PART_PM: return acpi_pm_restore(&cs->pm, state);
+	case PART_KBC: return i8042_restore(&cs->kbc, state);
+	case PART_SYS: return sysports_restore(&cs->sys, state);
+	case PART_PIC: return pic_restore(&cs->pic, state);
+	default: return serial_restore(&cs->uart[part - PART_COM1], state);
+	}
+}
+
+static bool has_part(const struct chipset *cs, unsigned part)
+{
+	unsigned uart = part - PART_COM1;
+
+	return uart >= CHIPSET_UARTS || cs->uart_present[uart];
+}
+
+void chipset_save(const struct chipset *cs, struct pb_writer *out)
+{
+	saved_write(out, &layout, cs);
+	for (unsigned part = PART_FIRST; part < PARTS; part++) {
+		size_t mark;
+
+		if (!has_part(cs, part))
+			continue;
+		mark = pb_begin(out, part);
+		save_part(cs, part, out);
+		pb_end(out, mark);
+	}
+}
+
+/* Finds the message of each part, none twice. */
+static bool find_parts(struct pb_bytes state, struct pb_bytes part[PARTS], u32 *found)
+{
+	struct pb_reader r;
+	struct pb_field field;
+
+	*found = 0;
+	pb_reader_init(&r, state);
+	while (pb_next(&r, &field)) {
+		if (field.number < PART_FIRST || field.number >= PARTS)
+			continue;
+		if (field.type != PB_BYTES || (*found & BIT(field.number)))
+			return false;
+		part[field.number] = field.bytes;
+		*found |= (u32)BIT(field.number);
+	}
+	return !r.failed;
+}
+
+/* Nobody drives IRQ 2, nor the line of a port that is not there. */
+static bool lines_valid(const struct chipset *cs)
+{
+	for (unsigned i = 0; i < CHIPSET_UARTS; i++)
+		if (!cs->uart_present[i] && (cs->inputs & BIT(CHIPSET_IN_COM1 + i)))
+			return false;
+	return !(cs->external & BIT(CASCADE_IRQ));
+}
+
+bool chipset_restore(struct chipset *cs, struct pb_bytes state)
+{
+	struct pb_bytes part[PARTS];
+	u32 found;
+
+	if (!find_parts(state, part, &found) || !saved_read(state, &layout, cs) || !lines_valid(cs))
+		return false;
+	for (unsigned i = PART_FIRST; i < PARTS; i++)
+		if (!!(found & BIT(i)) != has_part(cs, i))
+			return false;
+	for (unsigned i = PART_FIRST; i < PARTS; i++)
+		if ((found & BIT(i)) && !restore_part(cs, i, part[i]))
+			return false;
+	/* Both controllers have these levels already, unless the state contradicts itself. */
+	for (unsigned irq = 0; irq < CHIPSET_IRQS; irq++)
+		if (irq != CASCADE_IRQ)
+			drive_irq(cs, irq);
+	return true;
 }
 
 void chipset_inspect(struct chipset *cs, const struct dev_inspect *out)

@@ -98,6 +98,14 @@ u8 chipset_pic_acknowledge(struct chipset *cs);
 /* Input for COM port 0..3; returns how many bytes were taken. */
 size_t chipset_uart_rx(struct chipset *cs, unsigned port, const u8 *data, size_t len);
 void chipset_press_power_button(struct chipset *cs);
+/*
+ * The state of every device and of what is between them, a message inside for each. The restore
+ * takes a chipset that was just initialised with the same devices present; it drives the PIC's
+ * output if that is up, and makes no other call. False: malformed, or no state that a chipset can
+ * have; nothing was called, and cs must be initialised anew. Owners of further regions save theirs.
+ */
+void chipset_save(const struct chipset *cs, struct pb_writer *out);
+bool chipset_restore(struct chipset *cs, struct pb_bytes state);
 /* The whole state as text lines. */
 void chipset_inspect(struct chipset *cs, const struct dev_inspect *out);
 

@@ -53,6 +53,9 @@
 /* Rounding between the two clocks must not make a timer fire again and again. */
 #define TIMER_MIN_NS 50000u
 
+/* Beyond all that registers with four digits for the year can make of any wall clock. */
+#define SECONDS_MAX (1ll << 40)
+
 struct civil {
 	int sec, min, hour, wday, mday, month; /* wday 1 = Sunday, month 1..12 */
 	s64 year;
@@ -218,6 +221,11 @@ static int periodic_shift(const struct cmos_rtc *rtc)
 	return rate <= 2 ? rate + 6 : rate - 1;
 }
 
+static u64 tick_at(u64 now)
+{
+	return dev_mul_div(now, TICK_HZ, NS_PER_S);
+}
+
 static u64 deadline_of(const struct cmos_rtc *rtc, u64 now, s64 sec, u32 ns)
 {
 	u8 b = rtc->s.ram[REG_B];
@@ -246,7 +254,7 @@ static void sync_flags(struct cmos_rtc *rtc)
 {
 	struct rtc_state *s = &rtc->s;
 	u64 now = dev_now(&rtc->cfg.clock);
-	u64 tick = dev_mul_div(now, TICK_HZ, NS_PER_S);
+	u64 tick = tick_at(now);
 	int shift = periodic_shift(rtc);
 	u32 ns = 0;
 	s64 sec = s->stopped ? s->seen_s : guest_time(rtc, &ns);
@@ -275,11 +283,16 @@ static void on_timer(void *ctx, u64 now_ns)
 	sync_flags(ctx);
 }
 
+static bool must_stop(const struct rtc_state *s)
+{
+	return (s->ram[REG_B] & B_SET) || (s->ram[REG_A] & A_DIV_RESET) == A_DIV_RESET;
+}
+
 /* SET and the divider stop the clock; the registers hold the time meanwhile. */
 static void update_stopped(struct cmos_rtc *rtc, bool divider_released)
 {
 	struct rtc_state *s = &rtc->s;
-	bool stop = (s->ram[REG_B] & B_SET) || (s->ram[REG_A] & A_DIV_RESET) == A_DIV_RESET;
+	bool stop = must_stop(s);
 	u32 ns;
 
 	if (stop == s->stopped)
@@ -404,8 +417,44 @@ void rtc_init(struct cmos_rtc *rtc, const struct rtc_cfg *cfg)
 	rtc->s.ram[REG_A] = A_DEFAULT;
 	rtc->s.ram[REG_B] = B_24H;
 	rtc->s.seen_s = guest_time(rtc, &ns);
-	rtc->s.seen_tick = dev_mul_div(dev_now(&cfg->clock), TICK_HZ, NS_PER_S);
+	rtc->s.seen_tick = tick_at(dev_now(&cfg->clock));
 	rtc_reset(rtc);
+}
+
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct cmos_rtc, s.index, CMOS_SIZE - 1),
+	SAVED_NUMBERS(2, struct cmos_rtc, s.ram, UINT8_MAX),
+	SAVED_NUMBER(3, struct cmos_rtc, s.flags, C_ALL),
+	SAVED_ANY(4, struct cmos_rtc, s.offset_s),
+	SAVED_NUMBER(5, struct cmos_rtc, s.phase_ns, NS_PER_S - 1),
+	SAVED_ANY(6, struct cmos_rtc, s.seen_s),
+	SAVED_ANY(7, struct cmos_rtc, s.seen_tick),
+	SAVED_ANY(8, struct cmos_rtc, timer.deadline),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void rtc_save(const struct cmos_rtc *rtc, struct pb_writer *out)
+{
+	saved_write(out, &layout, rtc);
+}
+
+static bool seconds_valid(s64 seconds)
+{
+	return seconds >= -SECONDS_MAX && seconds <= SECONDS_MAX;
+}
+
+bool rtc_restore(struct cmos_rtc *rtc, struct pb_bytes state)
+{
+	struct cmos_rtc next = *rtc;
+	struct rtc_state *s = &next.s;
+
+	if (!saved_read(state, &layout, &next) || (s->ram[REG_A] & A_UIP) || (s->flags & ~C_ALL) ||
+	    !seconds_valid(s->offset_s) || !seconds_valid(s->seen_s) ||
+	    s->seen_tick > tick_at(dev_now(&rtc->cfg.clock)))
+		return false;
+	s->stopped = must_stop(s);
+	*rtc = next;
+	return true;
 }
 
 void rtc_inspect(struct cmos_rtc *rtc, const struct dev_inspect *out)

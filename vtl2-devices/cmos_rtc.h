@@ -41,6 +41,9 @@ u8 rtc_read(struct cmos_rtc *rtc, unsigned port);
 void rtc_write(struct cmos_rtc *rtc, unsigned port, u8 value);
 /* Presets a RAM byte (memory size and the like); addr 0x0e..0x7f. */
 void rtc_set_ram(struct cmos_rtc *rtc, u8 addr, u8 value);
+/* For both see iface.h. */
+void rtc_save(const struct cmos_rtc *rtc, struct pb_writer *out);
+bool rtc_restore(struct cmos_rtc *rtc, struct pb_bytes state);
 void rtc_inspect(struct cmos_rtc *rtc, const struct dev_inspect *out);
 
 extern const struct bus_ops rtc_bus_ops; /* region of 2 ports */

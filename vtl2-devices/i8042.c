@@ -8,6 +8,8 @@
 #define STATUS_COMMAND 0x08 /* the last write went to port 0x64 */
 #define STATUS_UNLOCK  0x10
 #define STATUS_TIMEOUT 0x40
+#define STATUS_ALWAYS  (STATUS_SYSTEM | STATUS_UNLOCK)
+#define STATUS_ALL     (STATUS_ALWAYS | STATUS_OBF | STATUS_COMMAND | STATUS_TIMEOUT)
 
 #define CTR_KBD_INT 0x01
 #define CTR_SYSTEM  0x04
@@ -61,18 +63,26 @@ static void write_output_port(struct i8042 *kbc, u8 value)
 				  "keyboard controller output port");
 }
 
-static void command(struct i8042 *kbc, u8 cmd)
+/* Commands that take a byte from port 0x60. */
+static bool has_parameter(u8 cmd)
 {
-	struct i8042_state *s = &kbc->s;
-
-	s->command = 0;
 	switch (cmd) {
-	case 0x20 ... 0x3f: answer(kbc, cmd == 0x20 ? s->ctr : s->ram[cmd & 0x1f], false); break;
 	case 0x60 ... 0x7f:
 	case CMD_WRITE_OUTPUT:
 	case CMD_WRITE_KBD:
 	case CMD_WRITE_AUX:
-	case CMD_TO_AUX: s->command = cmd; break;
+	case CMD_TO_AUX: return true;
+	default: return false;
+	}
+}
+
+static void command(struct i8042 *kbc, u8 cmd)
+{
+	struct i8042_state *s = &kbc->s;
+
+	s->command = has_parameter(cmd) ? cmd : 0;
+	switch (cmd) {
+	case 0x20 ... 0x3f: answer(kbc, cmd == 0x20 ? s->ctr : s->ram[cmd & 0x1f], false); break;
 	case CMD_AUX_DISABLE: s->ctr |= CTR_AUX_OFF; break;
 	case CMD_AUX_ENABLE: s->ctr &= (u8)~CTR_AUX_OFF; break;
 	case CMD_AUX_TEST: answer(kbc, AUX_CLOCK_HIGH, false); break;
@@ -138,7 +148,7 @@ void i8042_reset(struct i8042 *kbc)
 {
 	kbc->s = (struct i8042_state){
 		.ctr = CTR_DEFAULT,
-		.status = STATUS_SYSTEM | STATUS_UNLOCK,
+		.status = STATUS_ALWAYS,
 		.output_port = OUT_RESET | OUT_A20,
 	};
 	update_irq(kbc);
@@ -148,6 +158,31 @@ void i8042_init(struct i8042 *kbc, const struct i8042_cfg *cfg)
 {
 	kbc->cfg = *cfg;
 	i8042_reset(kbc);
+}
+
+static const struct saved_field fields[] = {
+	SAVED_ANY(1, struct i8042, s.ctr),     SAVED_NUMBERS(2, struct i8042, s.ram, UINT8_MAX),
+	SAVED_ANY(3, struct i8042, s.data),    SAVED_ANY(4, struct i8042, s.status),
+	SAVED_ANY(5, struct i8042, s.command), SAVED_ANY(6, struct i8042, s.output_port),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void i8042_save(const struct i8042 *kbc, struct pb_writer *out)
+{
+	saved_write(out, &layout, kbc);
+}
+
+bool i8042_restore(struct i8042 *kbc, struct pb_bytes state)
+{
+	struct i8042 next = *kbc;
+	const struct i8042_state *s = &next.s;
+
+	if (!saved_read(state, &layout, &next) || (s->status & ~STATUS_ALL) ||
+	    (s->status & STATUS_ALWAYS) != STATUS_ALWAYS || !(s->output_port & OUT_RESET) ||
+	    (s->command && !has_parameter(s->command)))
+		return false;
+	*kbc = next;
+	return true;
 }
 
 void i8042_inspect(const struct i8042 *kbc, const struct dev_inspect *out)

@@ -29,6 +29,9 @@ void i8042_reset(struct i8042 *kbc);
 /* port 0x60 (data) or 0x64 (status, command). */
 u8 i8042_read(struct i8042 *kbc, unsigned port);
 void i8042_write(struct i8042 *kbc, unsigned port, u8 value);
+/* For both see iface.h. */
+void i8042_save(const struct i8042 *kbc, struct pb_writer *out);
+bool i8042_restore(struct i8042 *kbc, struct pb_bytes state);
 void i8042_inspect(const struct i8042 *kbc, const struct dev_inspect *out);
 
 extern const struct bus_ops i8042_data_bus_ops;	   /* 0x60 */

@@ -2,6 +2,7 @@
 #ifndef PARAPET_VTL2_DEVICES_IFACE_H
 #define PARAPET_VTL2_DEVICES_IFACE_H
 
+#include "common/saved.h"
 #include "common/types.h"
 
 /*
@@ -109,6 +110,17 @@ static inline u64 dev_mul_div(u64 a, u64 mul, u64 div)
 {
 	return (u64)((unsigned __int128)a * mul / div);
 }
+
+/*
+ * Saved state. X_save() writes the device's fields (common/saved.h), without a tag around them.
+ * X_restore() sets a freshly initialised device from them, silently: a line that the device drives
+ * has its level still, and a deadline that has passed meanwhile fires at the next
+ * dev_timers_run(). The clock of struct dev_clock must go on where it was. False: malformed, or no
+ * state that the device can have; the device is then as after init.
+ *
+ * Fields are in the tables of each device. A deadline that is missing (0) lets the device look for
+ * itself at once.
+ */
 
 /* --- timers: a device arms, the owner polls dev_timers_next() and calls dev_timers_run() --- */
 

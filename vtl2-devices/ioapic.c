@@ -25,6 +25,8 @@
 
 #define RTE_RESET RTE_MASKED
 
+#define ID_MASK 0x0fu
+
 static bool is_fixed(u64 rte)
 {
 	return RTE_DELIVERY(rte) == APIC_FIXED || RTE_DELIVERY(rte) == APIC_LOWEST;
@@ -161,7 +163,7 @@ void ioapic_write(struct ioapic *io, u32 offset, u32 value)
 	else if (offset != MMIO_DATA)
 		return;
 	else if (index == REG_ID)
-		io->s.id = value >> 24 & 0x0f;
+		io->s.id = value >> 24 & ID_MASK;
 	else if (index - REG_RTE < IOAPIC_PINS * 2)
 		write_rte(io, (index - REG_RTE) / 2, index & 1, value);
 }
@@ -180,6 +182,37 @@ void ioapic_init(struct ioapic *io, const struct dev_apic *apic)
 	memset(io, 0, sizeof(*io));
 	io->apic = *apic;
 	ioapic_reset(io);
+}
+
+static const struct saved_field fields[] = {
+	SAVED_ANY(1, struct ioapic, s.index),
+	SAVED_NUMBER(2, struct ioapic, s.id, ID_MASK),
+	SAVED_NUMBER(3, struct ioapic, s.lines, BIT(IOAPIC_PINS) - 1),
+	SAVED_NUMBERS(4, struct ioapic, s.rte, UINT64_MAX),
+	SAVED_NUMBERS(5, struct ioapic, sent, UINT64_MAX),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void ioapic_save(const struct ioapic *io, struct pb_writer *out)
+{
+	saved_write(out, &layout, io);
+}
+
+bool ioapic_restore(struct ioapic *io, struct pb_bytes state)
+{
+	struct ioapic next = *io;
+
+	if (!saved_read(state, &layout, &next))
+		return false;
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+		u64 rte = next.s.rte[pin];
+
+		if ((rte & ~(RTE_HIGH_WRITABLE << 32 | RTE_LOW_WRITABLE | RTE_REMOTE_IRR)) ||
+		    ((rte & RTE_REMOTE_IRR) && !is_level(rte)))
+			return false;
+	}
+	*io = next;
+	return true;
 }
 
 void ioapic_inspect(const struct ioapic *io, const struct dev_inspect *out)

@@ -33,6 +33,9 @@ void ioapic_set_line(struct ioapic *io, unsigned pin, bool level);
 void ioapic_eoi(struct ioapic *io, u8 vector);
 /* Bit per pin: unmasked, level triggered and waiting for an EOI. */
 u32 ioapic_remote_irr(const struct ioapic *io);
+/* For both see iface.h. */
+void ioapic_save(const struct ioapic *io, struct pb_writer *out);
+bool ioapic_restore(struct ioapic *io, struct pb_bytes state);
 void ioapic_inspect(const struct ioapic *io, const struct dev_inspect *out);
 
 extern const struct bus_ops ioapic_bus_ops; /* MMIO region of IOAPIC_LEN */

@@ -265,6 +265,53 @@ void pic_init(struct pic8259 *pic, const struct dev_irq *intr)
 	pic_reset(pic);
 }
 
+static const struct saved_field chip_fields[] = {
+	SAVED_ANY(1, struct pic_chip, irr),
+	SAVED_ANY(2, struct pic_chip, imr),
+	SAVED_ANY(3, struct pic_chip, isr),
+	SAVED_ANY(4, struct pic_chip, lines),
+	SAVED_ANY(5, struct pic_chip, elcr),
+	SAVED_ANY(6, struct pic_chip, vector_base),
+	SAVED_NUMBER(7, struct pic_chip, lowest, 7),
+	SAVED_NUMBER(8, struct pic_chip, icw_step, 4),
+	SAVED_BOOL(9, struct pic_chip, icw4_needed),
+	SAVED_BOOL(10, struct pic_chip, single),
+	SAVED_BOOL(11, struct pic_chip, read_isr),
+	SAVED_BOOL(12, struct pic_chip, poll),
+	SAVED_BOOL(13, struct pic_chip, special_mask),
+	SAVED_BOOL(14, struct pic_chip, auto_eoi),
+	SAVED_BOOL(15, struct pic_chip, rotate_auto),
+	SAVED_BOOL(16, struct pic_chip, nested),
+};
+static const struct saved_layout chip_layout = SAVED_LAYOUT(chip_fields);
+static const struct saved_field fields[] = {
+	SAVED_STRUCTS(1, struct pic8259, s.chip, &chip_layout),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void pic_save(const struct pic8259 *pic, struct pb_writer *out)
+{
+	saved_write(out, &layout, pic);
+}
+
+bool pic_restore(struct pic8259 *pic, struct pb_bytes state)
+{
+	struct pic8259 next = *pic;
+
+	if (!saved_read(state, &layout, &next))
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct pic_chip *c = &next.s.chip[i];
+
+		if ((c->elcr & ~c->elcr_mask) || (c->vector_base & 7) || c->icw_step == 1 ||
+		    (i == 0 && (c->lines & BIT(CASCADE))))
+			return false;
+	}
+	*pic = next;
+	update(pic);
+	return true;
+}
+
 void pic_inspect(const struct pic8259 *pic, const struct dev_inspect *out)
 {
 	for (unsigned i = 0; i < 2; i++) {

@@ -40,6 +40,9 @@ void pic_set_line(struct pic8259 *pic, unsigned irq, bool level);
 bool pic_has_interrupt(const struct pic8259 *pic);
 /* Interrupt acknowledge cycle: the vector to inject (a spurious one when nothing is pending). */
 u8 pic_acknowledge(struct pic8259 *pic);
+/* For both see iface.h. After a restore INTR is driven again if it is up. */
+void pic_save(const struct pic8259 *pic, struct pb_writer *out);
+bool pic_restore(struct pic8259 *pic, struct pb_bytes state);
 void pic_inspect(const struct pic8259 *pic, const struct dev_inspect *out);
 
 extern const struct bus_ops pic_master_bus_ops; /* 0x20, 2 ports */

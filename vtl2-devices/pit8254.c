@@ -336,6 +336,63 @@ void pit_init(struct pit8254 *pit, const struct pit_cfg *cfg)
 	pit_reset(pit);
 }
 
+/* The gates are not among the fields: those of channels 0 and 1 are wired, and port 0x61 has the
+ * third. */
+static const struct saved_field channel_fields[] = {
+	SAVED_NUMBER(1, struct pit_channel, control, CONTROL_MASK),
+	SAVED_BOOL(2, struct pit_channel, null_count),
+	SAVED_BOOL(3, struct pit_channel, counting),
+	SAVED_BOOL(4, struct pit_channel, armed),
+	SAVED_BOOL(5, struct pit_channel, write_high),
+	SAVED_BOOL(6, struct pit_channel, read_high),
+	SAVED_ANY(7, struct pit_channel, write_low),
+	SAVED_BOOL(8, struct pit_channel, latched),
+	SAVED_BOOL(9, struct pit_channel, status_latched),
+	SAVED_ANY(10, struct pit_channel, latch),
+	SAVED_ANY(11, struct pit_channel, status),
+	SAVED_NUMBER(12, struct pit_channel, reload, 0x10000),
+	SAVED_ANY(13, struct pit_channel, start_ns),
+	SAVED_ANY(14, struct pit_channel, paused_clocks),
+};
+static const struct saved_layout channel_layout = SAVED_LAYOUT(channel_fields);
+static const struct saved_field fields[] = {
+	SAVED_STRUCTS(1, struct pit8254, s.ch, &channel_layout),
+	SAVED_NUMBER(2, struct pit8254, s.port61, PORT61_KEPT),
+	SAVED_ANY(3, struct pit8254, s.seen_edges),
+	SAVED_ANY(4, struct pit8254, timer.deadline),
+	SAVED_ANY(5, struct pit8254, ticks),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void pit_save(const struct pit8254 *pit, struct pb_writer *out)
+{
+	saved_write(out, &layout, pit);
+}
+
+/* What counts from a time counts from one that has been, and only counters with a count do. */
+static bool channel_valid(const struct pit_channel *ch, u64 now)
+{
+	return (!ch->counting || ch->reload) && ch->start_ns <= now &&
+	       ch->paused_clocks <= dev_mul_div(now, PIT_HZ, NS_PER_S);
+}
+
+bool pit_restore(struct pit8254 *pit, struct pb_bytes state)
+{
+	u64 now = dev_now(&pit->cfg.clock);
+	struct pit8254 next = *pit;
+
+	if (!saved_read(state, &layout, &next))
+		return false;
+	next.s.ch[2].gate = next.s.port61 & PORT61_GATE2;
+	for (unsigned i = 0; i < 3; i++)
+		if (!channel_valid(&next.s.ch[i], now))
+			return false;
+	if (next.s.seen_edges > edges_after(&next.s.ch[0], elapsed(&next.s.ch[0], now)))
+		return false;
+	*pit = next;
+	return true;
+}
+
 void pit_inspect(struct pit8254 *pit, const struct dev_inspect *out)
 {
 	u64 now = dev_now(&pit->cfg.clock);

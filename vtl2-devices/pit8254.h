@@ -51,6 +51,9 @@ void pit_write(struct pit8254 *pit, unsigned port, u8 value);
 /* Port 0x61: gate and speaker bits, refresh toggle, OUT of channel 2; NMI sources read as 0. */
 u8 pit_port61_read(struct pit8254 *pit);
 void pit_port61_write(struct pit8254 *pit, u8 value);
+/* For both see iface.h. */
+void pit_save(const struct pit8254 *pit, struct pb_writer *out);
+bool pit_restore(struct pit8254 *pit, struct pb_bytes state);
 void pit_inspect(struct pit8254 *pit, const struct dev_inspect *out);
 
 extern const struct bus_ops pit_bus_ops;	/* PIT_PORT, 4 ports */

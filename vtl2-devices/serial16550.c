@@ -43,11 +43,13 @@
 #define LSR_TEMT     0x40
 #define LSR_FIFO_ERR 0x80
 
+#define MSR_DELTA     0x0f
 #define MSR_TERI      0x04 /* the one delta that looks at the falling edge only */
 #define MSR_RI	      0x40
 #define MSR_CONNECTED 0xb0 /* DCD, DSR, CTS */
 
 #define ENTRY_BREAK 0x100
+#define ENTRY_MAX   (ENTRY_BREAK | 0xff)
 
 /* A driver that polls for input reads the line status without sending in between. */
 #define POLLS_TO_RELEASE 32
@@ -55,6 +57,11 @@
 static bool fifo_on(const struct serial16550 *dev)
 {
 	return dev->s.fcr & FCR_ON;
+}
+
+static unsigned fifo_depth(const struct serial16550 *dev)
+{
+	return fifo_on(dev) ? SERIAL_FIFO : 1;
 }
 
 static bool loopback(const struct serial16550 *dev)
@@ -137,11 +144,10 @@ static u16 queue_pop(u16 *queue, u8 *count)
 static void pump(struct serial16550 *dev)
 {
 	struct serial_state *s = &dev->s;
-	unsigned depth = fifo_on(dev) ? SERIAL_FIFO : 1;
 
 	if (s->rx_hold || loopback(dev))
 		return;
-	while (s->wire_count && s->fifo_count < depth)
+	while (s->wire_count && s->fifo_count < fifo_depth(dev))
 		s->fifo[s->fifo_count++] = queue_pop(s->wire, &s->wire_count);
 }
 
@@ -167,11 +173,15 @@ static void release_hold(struct serial16550 *dev)
 	pump(dev);
 }
 
+/* Host input that the guest has not read. */
+static unsigned rx_used(const struct serial16550 *dev)
+{
+	return dev->s.wire_count + (loopback(dev) ? 0u : dev->s.fifo_count);
+}
+
 unsigned serial_rx_room(const struct serial16550 *dev)
 {
-	unsigned used = dev->s.wire_count + (loopback(dev) ? 0u : dev->s.fifo_count);
-
-	return SERIAL_WIRE - used;
+	return SERIAL_WIRE - rx_used(dev);
 }
 
 static void tell_room(struct serial16550 *dev)
@@ -287,7 +297,7 @@ static void transmit(struct serial16550 *dev, u8 byte)
 		dev->tx_bytes++;
 		if (dev->cfg.tx.write)
 			dev->cfg.tx.write(dev->cfg.tx.ctx, &byte, 1);
-	} else if (s->fifo_count < (fifo_on(dev) ? SERIAL_FIFO : 1)) {
+	} else if (s->fifo_count < fifo_depth(dev)) {
 		s->fifo[s->fifo_count++] = byte;
 	} else {
 		s->lsr_overrun = LSR_OE;
@@ -385,6 +395,60 @@ void serial_init(struct serial16550 *dev, const struct serial_cfg *cfg)
 	dev->cfg = *cfg;
 	dev->s.lines = MSR_CONNECTED;
 	serial_reset(dev);
+}
+
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct serial16550, s.ier, IER_MASK),
+	SAVED_ANY(2, struct serial16550, s.lcr),
+	SAVED_NUMBER(3, struct serial16550, s.mcr, MCR_MASK),
+	SAVED_ANY(4, struct serial16550, s.scr),
+	SAVED_ANY(5, struct serial16550, s.dll),
+	SAVED_ANY(6, struct serial16550, s.dlm),
+	SAVED_ANY(7, struct serial16550, s.fcr),
+	SAVED_ANY(8, struct serial16550, s.lsr_overrun),
+	SAVED_NUMBER(9, struct serial16550, s.msr_delta, MSR_DELTA),
+	SAVED_ANY(10, struct serial16550, s.lines),
+	SAVED_BOOL(11, struct serial16550, s.thre_pending),
+	SAVED_BOOL(12, struct serial16550, s.rx_hold),
+	SAVED_BOOL(13, struct serial16550, s.host_waits),
+	SAVED_NUMBER(14, struct serial16550, s.polls, POLLS_TO_RELEASE),
+	SAVED_NUMBER(15, struct serial16550, s.fifo_count, SERIAL_FIFO),
+	SAVED_NUMBER(16, struct serial16550, s.wire_count, SERIAL_WIRE),
+	SAVED_NUMBERS(17, struct serial16550, s.fifo, ENTRY_MAX),
+	SAVED_NUMBERS(18, struct serial16550, s.wire, ENTRY_MAX),
+	SAVED_ANY(19, struct serial16550, tx_bytes),
+	SAVED_ANY(20, struct serial16550, rx_bytes),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void serial_save(const struct serial16550 *dev, struct pb_writer *out)
+{
+	struct serial16550 copy = *dev;
+	struct serial_state *s = &copy.s;
+
+	/* what was read stays behind the queues' ends and is nobody's state */
+	memset(s->fifo + s->fifo_count, 0, (SERIAL_FIFO - s->fifo_count) * sizeof(*s->fifo));
+	memset(s->wire + s->wire_count, 0, (SERIAL_WIRE - s->wire_count) * sizeof(*s->wire));
+	saved_write(out, &layout, &copy);
+}
+
+static bool state_valid(const struct serial16550 *dev)
+{
+	const struct serial_state *s = &dev->s;
+
+	return !(s->fcr & ~(fifo_on(dev) ? FCR_ON | FCR_TRIGGER : 0)) &&
+	       !(s->lsr_overrun & ~LSR_OE) && (!s->lines || s->lines == MSR_CONNECTED) &&
+	       s->fifo_count <= fifo_depth(dev) && rx_used(dev) <= SERIAL_WIRE;
+}
+
+bool serial_restore(struct serial16550 *dev, struct pb_bytes state)
+{
+	struct serial16550 next = *dev;
+
+	if (!saved_read(state, &layout, &next) || !state_valid(&next))
+		return false;
+	*dev = next;
+	return true;
 }
 
 void serial_inspect(const struct serial16550 *dev, const struct dev_inspect *out)

@@ -65,6 +65,9 @@ size_t serial_rx(struct serial16550 *dev, const u8 *data, size_t len);
 bool serial_rx_break(struct serial16550 *dev);
 /* The other end came or went: DCD, DSR and CTS follow. Starts connected. */
 void serial_set_connected(struct serial16550 *dev, bool connected);
+/* For both see iface.h. */
+void serial_save(const struct serial16550 *dev, struct pb_writer *out);
+bool serial_restore(struct serial16550 *dev, struct pb_bytes state);
 void serial_inspect(const struct serial16550 *dev, const struct dev_inspect *out);
 
 /* For a bus region of SERIAL_PORTS, ctx is the struct serial16550. */

@@ -128,6 +128,30 @@ void sysports_init(struct sysports *sys, const struct sysports_cfg *cfg)
 	sysports_reset(sys);
 }
 
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct sysports, s.pci_address, PCI_ADDRESS_MASK),
+	SAVED_NUMBER(2, struct sysports, s.reset_control, RESET_KEPT),
+	SAVED_ANY(3, struct sysports, s.port92),
+	SAVED_NUMBERS(4, struct sysports, s.dma_page, UINT8_MAX),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
+void sysports_save(const struct sysports *sys, struct pb_writer *out)
+{
+	saved_write(out, &layout, sys);
+}
+
+bool sysports_restore(struct sysports *sys, struct pb_bytes state)
+{
+	struct sysports next = *sys;
+
+	if (!saved_read(state, &layout, &next) || (next.s.pci_address & ~PCI_ADDRESS_MASK) ||
+	    (next.s.reset_control & ~RESET_KEPT))
+		return false;
+	*sys = next;
+	return true;
+}
+
 void sysports_inspect(const struct sysports *sys, const struct dev_inspect *out)
 {
 	dev_inspect_line(out, "  pci address %08x reset control %02x port 92 %02x post code %02x",

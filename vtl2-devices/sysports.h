@@ -27,6 +27,9 @@ void sysports_init(struct sysports *sys, const struct sysports_cfg *cfg);
 void sysports_reset(struct sysports *sys);
 /* Claims 0xcf8-0xcff, 0x92, 0x80-0x8f, 0xe9, 0xed. false: a port is taken. */
 bool sysports_register(struct sysports *sys, struct pio_bus *pio);
+/* For both see iface.h. */
+void sysports_save(const struct sysports *sys, struct pb_writer *out);
+bool sysports_restore(struct sysports *sys, struct pb_bytes state);
 void sysports_inspect(const struct sysports *sys, const struct dev_inspect *out);
 
 #endif
