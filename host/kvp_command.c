@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "host/control.h"
+#include "host/plain.h"
 
 static const char help[] =
 	"usage: parapet kvp [--pool N] [--json] VM [list]\n"
@@ -26,16 +27,13 @@ static const char help[] =
 	"\n"
 	"Exit code: 0 done, 1 failed or refused, 2 usage.\n";
 
-/* Nothing that a terminal acts on: C0, DEL, and C1 in UTF-8. */
 static void print_text(const char *text)
 {
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
-		if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
-			putchar('?');
-			at++;
-		} else {
-			putchar(*at < 0x20 || *at == 0x7f ? '?' : *at);
-		}
+	for (size_t left = strlen(text), n; left; text += n, left -= n) {
+		size_t control = plain_control(text, left);
+
+		n = MAX(control, (size_t)1);
+		putchar(control ? '?' : *text);
 	}
 }
 

@@ -14,7 +14,7 @@
 
 #include "common/bytes.h"
 #include "common/log.h"
-#include "host/diag/render.h"
+#include "host/plain.h"
 
 #define HANDSHAKE_MS 10000
 #define SLACK_NS     5000000000ull /* that a server may be late with what it promised */
@@ -310,7 +310,7 @@ static void keep_reply(struct diag_client *client, const struct ttrpc_frame *fra
 	}
 	reply->message = pb_copy_text(message);
 	if (reply->message)
-		render_plain(reply->message);
+		plain_text(reply->message, ' ');
 	else
 		reply->message = strdup("no readable reason");
 	reply->next = client->replies;

@@ -10,6 +10,7 @@
 #include "host/diag/options.h"
 #include "host/diag/query.h"
 #include "host/diag/render.h"
+#include "host/plain.h"
 
 static const char usage[] =
 	"usage: parapet inspect [options] VM [PATH]\n"
@@ -80,7 +81,7 @@ static bool is_error(const struct options *o, const struct inspect_node *node)
 	if (node->kind != INSPECT_FAILED || o->json)
 		return node->kind == INSPECT_FAILED;
 	inspect_error_text(node, text, sizeof(text));
-	render_plain(text);
+	plain_text(text, ' ');
 	log_error("%s: %s", *o->path ? o->path : "/", text);
 	return true;
 }

@@ -13,6 +13,7 @@
 #include "host/diag/query.h"
 #include "host/diag/render.h"
 #include "host/diag/terminal.h"
+#include "host/plain.h"
 
 #define VP_PATH	  "vm/partition/vp"
 #define KINDS_MAX 32
@@ -37,9 +38,15 @@ static const char *text_of(const struct inspect_node *node, const char *path, ch
 	else
 		snprintf(buffer, size, "%.*s", (int)found->data.size,
 			 (const char *)found->data.data);
-	for (char *c = buffer; *c; c++)
-		if ((u8)*c < ' ' || *c == 0x7f)
-			*c = '?';
+	plain_text(buffer, '?');
+	return buffer;
+}
+
+/* A name that the server chose, for the screen. */
+static const char *plain_name(const char *name, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s", name);
+	plain_text(buffer, '?');
 	return buffer;
 }
 
@@ -67,11 +74,7 @@ static void list_processes(const struct inspect_node *processes)
 		put_number(p, "RssAnon", 8);
 		put_number(p, "Threads", 4);
 		put_number(p, "cpu_ms", 10);
-		snprintf(name, sizeof(name), "%s", p->name);
-		for (char *c = name; *c; c++)
-			if ((u8)*c < ' ' || *c == 0x7f)
-				*c = '?';
-		printf("%s\n", name);
+		printf("%s\n", plain_name(p->name, name, sizeof(name)));
 	}
 }
 
@@ -212,10 +215,11 @@ static void show_processors(struct top *top, const struct sample *s, const struc
 			    double seconds)
 {
 	double sum[KINDS_MAX] = {0};
-	char path[64];
+	char path[64], name[32];
 
 	if (s->vp->kind != INSPECT_DIR) {
 		inspect_error_text(s->vp, path, sizeof(path));
+		plain_text(path, '?');
 		printf("processors: %s\n", path);
 		return;
 	}
@@ -223,13 +227,14 @@ static void show_processors(struct top *top, const struct sample *s, const struc
 		learn_kinds(top, inspect_find(vp, "stats/exits"));
 	printf("%5s %10s", "VP", "entries/s");
 	for (size_t k = 0; k < top->kinds; k++)
-		printf(" %*s", (int)MAX(strlen(top->kind[k]), (size_t)8), top->kind[k]);
+		printf(" %*s", (int)MAX(strlen(top->kind[k]), (size_t)8),
+		       plain_name(top->kind[k], name, sizeof(name)));
 	printf("\n");
 	for (const struct inspect_node *vp = s->vp->children; vp; vp = vp->next) {
 		const struct inspect_node *was = before->vp ? inspect_find(before->vp, vp->name)
 							    : NULL;
 
-		printf("%5.5s", vp->name);
+		printf("%5.5s", plain_name(vp->name, name, sizeof(name)));
 		put_rate(rate(vp, was, "stats/vtl_transitions", seconds), 10);
 		for (size_t k = 0; k < top->kinds; k++) {
 			double r;
@@ -255,6 +260,7 @@ static void show(struct top *top, const struct sample *s, const struct sample *b
 	u64 total = query_u64(s->memory, "MemTotal", 0),
 	    available = query_u64(s->memory, "MemAvailable", 0);
 	unsigned shown = 0;
+	char name[41];
 
 	if (top->screen)
 		fputs("\x1b[H\x1b[2J", stdout);
@@ -272,7 +278,7 @@ static void show(struct top *top, const struct sample *s, const struct sample *b
 		put_number(p, "pid", 6);
 		printf("%6.1f ", MAX(rate(p, was, "cpu_ms", seconds), 0.0) / 10);
 		put_number(p, "VmRSS", 10);
-		printf("%.40s\n", p->name);
+		printf("%s\n", plain_name(p->name, name, sizeof(name)));
 	}
 	if (!top->screen)
 		printf("\n");

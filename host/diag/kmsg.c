@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "host/plain.h"
+
 /* A decimal number up to one of the characters in ends; moves *at behind it. */
 static bool number(struct pb_bytes header, size_t *at, u64 max, u64 *value)
 {
@@ -60,8 +62,8 @@ size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t s
 
 	for (size_t i = 0; i < text.size; i++) {
 		const u8 *c = text.data + i;
-		size_t left = text.size - i, more = 1;
-		char piece[8];
+		size_t left = text.size - i, control = plain_control(c, left), more;
+		char piece[12];
 
 		if (*c == '\\' && left >= 2 && c[1] == '\\') {
 			snprintf(piece, sizeof(piece), "\\");
@@ -76,9 +78,12 @@ size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t s
 			else
 				snprintf(piece, sizeof(piece), "<%02x>", (unsigned)byte);
 			i += 3;
-		} else if (*c < ' ' && *c != '\t') {
+		} else if (control && *c != '\t') {
 			/* no control characters on a terminal */
-			snprintf(piece, sizeof(piece), "<%02x>", *c);
+			for (more = 0; more < control; more++)
+				snprintf(piece + 4 * more, sizeof(piece) - 4 * more, "<%02x>",
+					 c[more]);
+			i += control - 1;
 		} else {
 			piece[0] = (char)*c;
 			piece[1] = 0;

@@ -18,8 +18,8 @@ struct kmsg_record {
 /* "prio,seq,usec,flags;text LF KEY=value LF...". False if malformed. */
 bool kmsg_parse(struct pb_bytes record, struct kmsg_record *parsed);
 /*
- * The text without escapes: a backslash, ESC if keep_escape, others as <NN>. Writes at most size -
- * 1 bytes and a NUL; returns the length.
+ * The text without escapes: a backslash, ESC if keep_escape, others as <NN>, and so the bytes of
+ * control characters other than tabs. Writes at most size - 1 bytes and a NUL; returns the length.
  */
 size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t size);
 

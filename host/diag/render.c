@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/plain.h"
+
 #define INDENT 4
 
 static double as_double(const struct inspect_node *node)
@@ -36,9 +38,11 @@ static void put_binary(FILE *f, u64 value)
 static void put_quoted(FILE *f, struct pb_bytes text, const char *control)
 {
 	fputc('"', f);
-	for (size_t i = 0; i < text.size; i++) {
+	for (size_t i = 0, n; i < text.size; i += n) {
+		size_t steers = plain_control(text.data + i, text.size - i);
 		u8 c = text.data[i];
 
+		n = MAX(steers, (size_t)1);
 		switch (c) {
 		case '"':
 		case '\\': fprintf(f, "\\%c", c); break;
@@ -46,20 +50,13 @@ static void put_quoted(FILE *f, struct pb_bytes text, const char *control)
 		case '\r': fputs("\\r", f); break;
 		case '\t': fputs("\\t", f); break;
 		default:
-			if (c < ' ' || c == 0x7f)
-				fprintf(f, control, c);
+			if (steers)
+				fprintf(f, control, text.data[i + n - 1]);
 			else
 				fputc(c, f);
 		}
 	}
 	fputc('"', f);
-}
-
-void render_plain(char *text)
-{
-	for (; *text; text++)
-		if ((u8)*text < ' ' || *text == 0x7f)
-			*text = ' ';
 }
 
 void render_json_string(FILE *f, struct pb_bytes text)
@@ -126,9 +123,12 @@ static void put_value(FILE *f, const struct inspect_node *node, bool json)
 /* Names come from the other side: nothing in them may steer a terminal. */
 static void put_name(FILE *f, const char *name)
 {
-	for (; *name; name++) {
-		if ((u8)*name < ' ' || *name == 0x7f)
-			fprintf(f, "\\x%02x", (u8)*name);
+	for (size_t left = strlen(name), n; left; name += n, left -= n) {
+		size_t control = plain_control(name, left);
+
+		n = MAX(control, (size_t)1);
+		if (control)
+			fprintf(f, "\\x%02x", (u8)name[n - 1]);
 		else
 			fputc(*name, f);
 	}

@@ -17,8 +17,5 @@ void render_json_string(FILE *f, struct pb_bytes text);
  * Those that are not in the earlier one, or that went back, become 0.
  */
 void render_rates(struct inspect_node *node, const struct inspect_node *before, double seconds);
-/* Text of a server, for a line on the user's terminal: control characters become blanks. In place.
- */
-void render_plain(char *text);
 
 #endif

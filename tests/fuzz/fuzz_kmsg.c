@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host/diag/kmsg.h"
+#include "host/plain.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -12,6 +13,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct pb_bytes input = {data, size}, bytes;
 	struct kmsg_record record;
 	char text[256];
+	size_t n;
 
 	splitter = (struct kmsg_splitter){0};
 	while (kmsg_split(&splitter, &input, &bytes)) {
@@ -21,8 +23,13 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			continue;
 		if (record.level > 7 || record.text.size > bytes.size)
 			abort();
-		if (kmsg_unescape(record.text, size & 1, text, sizeof(text)) >= sizeof(text))
+		n = kmsg_unescape(record.text, size & 1, text, sizeof(text));
+		if (n >= sizeof(text))
 			abort();
+		for (size_t i = 0; i < n; i++)
+			if (plain_control(text + i, n - i) && text[i] != '\t' &&
+			    (text[i] != 0x1b || !(size & 1)))
+				abort();
 	}
 	return 0;
 }

@@ -51,6 +51,9 @@ static void records(void **state)
 	kmsg_unescape(pb_text("\\x1b[1m"), true, text, sizeof(text));
 	assert_string_equal(text, "\x1b[1m");
 	assert_int_equal(kmsg_unescape(pb_text("\\x01\\x01"), false, text, 6), 4);
+	kmsg_unescape(pb_text("\t\x7f\xc2\x9b\xc2\x9f\xc2\xa0\xc3\x9b\x1b"), true, text,
+		      sizeof(text));
+	assert_string_equal(text, "\t<7f><c2><9b><c2><9f>\xc2\xa0\xc3\x9b<1b>");
 }
 
 static void record_stream(void **state)
@@ -120,13 +123,13 @@ static void rendering(void **state)
 		{.name = "q\"",
 		 .kind = INSPECT_VALUE,
 		 .type = INSPECT_STRING,
-		 .data = {(const u8 *)"a\"\\\n\x1b", 5}},
+		 .data = {(const u8 *)"a\"\\\n\x1b\x7f\xc2\x9b\xc3\x9b", 10}},
 		{.name = "e",
 		 .kind = INSPECT_FAILED,
 		 .error = INSPECT_UPDATE,
-		 .data = {(const u8 *)"no\x1b", 3}},
+		 .data = {(const u8 *)"no\x1b\xc2\x85", 5}},
 		{.name = "_", .kind = INSPECT_UNEVALUATED},
-		{.name = "o", .kind = INSPECT_DIR},
+		{.name = "o\x7f\xc2\x80\xc2\xa0", .kind = INSPECT_DIR},
 	};
 	struct inspect_node dir = {.kind = INSPECT_DIR, .children = node};
 
@@ -137,13 +140,16 @@ static void rendering(void **state)
 	assert_string_equal(
 		rendered(&dir, true),
 		"{\"u\":18446744073709551615,\"s\":-5,\"h\":\"0xff\",\"b\":\"0b101\",\"t\":true,"
-		"\"d\":1.5,\"x\":\"3q2+7w\",\"q\\\"\":\"a\\\"\\\\\\n\\u001b\",\"e\":{\"$error\":"
-		"\"update error: no\\u001b\"},\"_\":null,\"o\":{}}");
+		"\"d\":1.5,\"x\":\"3q2+7w\",\"q\\\"\":"
+		"\"a\\\"\\\\\\n\\u001b\\u007f\\u009b\xc3\x9b\",\"e\":{\"$error\":"
+		"\"update error: no\\u001b\\u0085\"},\"_\":null,\"o\\u007f\\u0080\xc2\xa0\":{}}");
 	assert_string_equal(
 		rendered(&dir, false),
 		"{\n    u: 18446744073709551615,\n    s: -5,\n    h: 0xff,\n    b: 0b101,\n"
-		"    t: true,\n    d: 1.5,\n    x: <deadbeef>,\n    q\": \"a\\\"\\\\\\n\\x1b\",\n"
-		"    e: error (update error: no\\x1b),\n    _: _,\n    o: {\n    },\n}\n");
+		"    t: true,\n    d: 1.5,\n    x: <deadbeef>,\n    q\": "
+		"\"a\\\"\\\\\\n\\x1b\\x7f\\x9b\xc3\x9b\",\n"
+		"    e: error (update error: no\\x1b\\x85),\n    _: _,\n    o\\x7f\\x80\xc2\xa0: "
+		"{\n    },\n}\n");
 }
 
 static void rates(void **state)
