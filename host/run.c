@@ -20,6 +20,7 @@
 #include "host/control.h"
 #include "host/crash.h"
 #include "host/diag/client.h"
+#include "host/diag/render.h"
 #include "host/hostlink.h"
 #include "host/image.h"
 #include "host/hvsocket.h"
@@ -443,15 +444,9 @@ static void write_stats(const struct session *s, const struct vm *vm)
 		s->userspace_seen_ms > 0 ? ms : 0.0, (unsigned long long)entries,
 		s->userspace_seen_ms > 0 && ms > 0 ? (double)entries * 1e3 / ms / vm->vps : 0.0);
 	write_guest(f, s, vm);
-	fprintf(f, "  \"paravisor\": \"");
-	for (const char *p = s->paravisor_stats ? s->paravisor_stats : ""; *p; p++)
-		if (*p == '\n')
-			fputs("\\n", f);
-		else if (*p == '"' || *p == '\\')
-			fprintf(f, "\\%c", *p);
-		else if ((unsigned char)*p >= 0x20)
-			fputc(*p, f);
-	fprintf(f, "\"\n}\n");
+	fprintf(f, "  \"paravisor\": ");
+	render_json_string(f, pb_text(s->paravisor_stats ? s->paravisor_stats : ""));
+	fprintf(f, "\n}\n");
 	if (fclose(f))
 		log_warn("cannot write %s: %s", s->o->stats_json, strerror(errno));
 }
