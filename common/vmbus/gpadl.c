@@ -186,7 +186,7 @@ enum vmbus_gpadl_result vmbus_gpadl_body(struct vmbus_gpadls *t, const void *msg
 }
 
 struct vmbus_gpadl *vmbus_gpadl_add(struct vmbus_gpadls *t, u32 id, u32 channel, u16 ranges,
-				    const u64 *data, u16 words, u16 filled)
+				    const void *data, u16 words, u16 filled)
 {
 	struct vmbus_gpadl *g;
 
@@ -195,5 +195,5 @@ struct vmbus_gpadl *vmbus_gpadl_add(struct vmbus_gpadls *t, u32 id, u32 channel,
 	g = create(t, id, channel, ranges, words);
 	if (!g)
 		return NULL;
-	return take(t, g, (const u8 *)data, filled * sizeof(u64)) == GPADL_FAILED ? NULL : g;
+	return take(t, g, data, filled * sizeof(u64)) == GPADL_FAILED ? NULL : g;
 }

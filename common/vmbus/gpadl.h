@@ -7,7 +7,9 @@
 #define PARAPET_COMMON_VMBUS_GPADL_H
 
 #include "common/abi/vmbus.h"
+#include "common/protobuf.h"
 
+/* The numbers stand in saved states. */
 enum vmbus_gpadl_state {
 	GPADL_IN_PROGRESS,
 	GPADL_OFFERED, /* complete, the device has not answered */
@@ -55,11 +57,22 @@ enum vmbus_gpadl_result vmbus_gpadl_body(struct vmbus_gpadls *t, const void *msg
 					 struct vmbus_gpadl **gpadl, u32 *id, u32 *channel);
 /* NULL when there is none. Those in progress are found too. */
 struct vmbus_gpadl *vmbus_gpadl_find(const struct vmbus_gpadls *t, u32 id, u32 channel);
-/* From a saved state: words as in `data`. NULL: malformed, duplicate, or beyond the limits. */
+/*
+ * As if its messages had come: `filled` words of data, of any alignment. NULL: malformed,
+ * duplicate, or beyond the limits.
+ */
 struct vmbus_gpadl *vmbus_gpadl_add(struct vmbus_gpadls *t, u32 id, u32 channel, u16 ranges,
-				    const u64 *data, u16 words, u16 filled);
+				    const void *data, u16 words, u16 filled);
 void vmbus_gpadl_free(struct vmbus_gpadls *t, struct vmbus_gpadl *gpadl);
 void vmbus_gpadl_free_all(struct vmbus_gpadls *t);
+
+/*
+ * All lists as fields `number`, in an order in which vmbus_gpadl_restore puts them back as they
+ * were. What `asked` and `mark` say is left to the caller. Without memory w fails.
+ */
+void vmbus_gpadl_save(const struct vmbus_gpadls *t, struct pb_writer *w, u32 number);
+/* NULL: malformed, or as vmbus_gpadl_add. The channel and the state are not judged. */
+struct vmbus_gpadl *vmbus_gpadl_restore(struct vmbus_gpadls *t, struct pb_bytes state);
 
 /* One range of a complete list. */
 struct vmbus_gpadl_view {

@@ -16,6 +16,8 @@
 #include "common/abi/vmbus.h"
 #include "common/types.h"
 
+#define VMBUS_RING_WHY 48 /* bytes of a reason that comes from a saved state */
+
 enum vmbus_ring_result {
 	VMBUS_RING_OK = 0,
 	VMBUS_RING_EMPTY = -1,	 /* reader: no packet now */
@@ -33,6 +35,7 @@ struct vmbus_rx {
 	bool corrupt;
 	const char *why; /* of corrupt */
 	u64 packets, bytes, signals;
+	char saved_why[VMBUS_RING_WHY]; /* why lies here after a restore */
 };
 
 struct vmbus_tx {
@@ -45,6 +48,7 @@ struct vmbus_tx {
 	bool corrupt;
 	const char *why;
 	u64 packets, bytes, signals, full;
+	char saved_why[VMBUS_RING_WHY];
 };
 
 /* One packet's header, copied and checked. Valid until it is consumed. */

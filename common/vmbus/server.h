@@ -181,6 +181,33 @@ void *vmbus_channel_device(const struct vmbus_channel *ch);
 /* The guest signalled ch (by way of map_port). */
 void vmbus_channel_signalled(struct vmbus_channel *ch);
 
+/*
+ * --- saved state: the server goes on in another process, and the guest notices nothing
+ *
+ * In the new one: vmbus_server_new with the same config, vmbus_server_restore, then each device
+ * adopts its channels, then vmbus_server_restore_done. Messages of the guest get -EAGAIN until
+ * then. A device finds the rings of a channel that was open as it left them, and no callback comes
+ * for what it was asked before: its answer to that counts as if nothing had been. It looks into its
+ * rings once by itself. The ops connection and monitor are not called either.
+ */
+
+/* Not from within a callback. At most 4 MiB of page lists, 4 MiB of messages that wait, and 700
+ * bytes a channel. */
+void vmbus_server_save(const struct vmbus_server *s, struct pb_writer *w);
+/* False: malformed, or a state that no server gets into; s is only good for vmbus_server_free. */
+bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state);
+/*
+ * The channel that was offered with this key, and not revoked; of offer only the key, no_map and
+ * name count. NULL: there is none, or map_port refused an open one.
+ */
+struct vmbus_channel *vmbus_server_adopt(struct vmbus_server *s, const struct vmbus_offer *offer,
+					 const struct vmbus_device_ops *ops, void *dev);
+/* The one that was revoked and that the guest has not released: dev gets `released`. */
+bool vmbus_server_adopt_revoked(struct vmbus_server *s, const struct vmbus_offer *offer,
+				const struct vmbus_device_ops *ops, void *dev);
+/* Revokes what nobody has adopted. */
+void vmbus_server_restore_done(struct vmbus_server *s);
+
 /* --- inspection */
 
 struct vmbus_channel_info {

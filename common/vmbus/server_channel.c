@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#define RECHECK_MS 100
-
 /* --- rings and ports of a channel */
 
 void vchan_unmap(struct vmbus_channel *ch)
@@ -16,15 +14,15 @@ void vchan_unmap(struct vmbus_channel *ch)
 	ch->port_mapped = false;
 	free(ch->page);
 	ch->page = NULL;
+	ch->rx.page = ch->tx.page = NULL;
 	ch->rings = false;
 	ch->recheck = false;
 	ch->modify_busy = ch->modify_again = false;
 }
 
-static bool map_rings(struct vmbus_channel *ch, const struct vmbus_gpadl_view *view)
+bool vchan_map_pages(struct vmbus_channel *ch, const struct vmbus_gpadl_view *view)
 {
 	struct vmbus_server *s = ch->server;
-	u32 downstream = ch->open.downstream;
 
 	if (!s->ops->page)
 		return false;
@@ -39,6 +37,15 @@ static bool map_rings(struct vmbus_channel *ch, const struct vmbus_gpadl_view *v
 			return false;
 		}
 	}
+	return true;
+}
+
+static bool map_rings(struct vmbus_channel *ch, const struct vmbus_gpadl_view *view)
+{
+	u32 downstream = ch->open.downstream;
+
+	if (!vchan_map_pages(ch, view))
+		return false;
 	ch->rings = vmbus_rx_init(&ch->rx, ch->page, downstream) &&
 		    vmbus_tx_init(&ch->tx, ch->page + downstream, view->pages - downstream);
 	return ch->rings;
@@ -55,8 +62,7 @@ static bool connection_taken(const struct vmbus_server *s, u32 connection)
 	return false;
 }
 
-/* Ids that a guest may choose for its signals: those of channels, not the message ports. */
-static bool connection_allowed(u32 connection)
+bool vsrv_connection_allowed(u32 connection)
 {
 	u32 id = connection & 0xfff, sint = connection >> 12 & 0xf, vtl = connection >> 16;
 
@@ -187,7 +193,7 @@ static bool map_open(struct vmbus_channel *ch)
 		return false;
 	}
 	if (!open->event_flag || open->event_flag >= VMBUS_MAX_CHANNELS ||
-	    !connection_allowed(open->connection) || connection_taken(s, open->connection)) {
+	    !vsrv_connection_allowed(open->connection) || connection_taken(s, open->connection)) {
 		vsrv_mistake(s, "open of channel %u with event flag %u, connection %#x", ch->id,
 			     open->event_flag, open->connection);
 		return false;
@@ -242,7 +248,7 @@ void vmbus_channel_open_done(struct vmbus_channel *ch, u32 status)
 			ch->state = CH_OPEN;
 			ch->recheck = ch->rings;
 			if (ch->rings && s->ops->timer)
-				s->ops->timer(s->ctx, RECHECK_MS);
+				s->ops->timer(s->ctx, VSRV_RECHECK_MS);
 		}
 		vchan_send_open_result(ch, &ch->open, status);
 	} else if (status) {

@@ -10,7 +10,7 @@ static const u32 versions[] = {
 	VMBUS_V5_1, VMBUS_V5_2, VMBUS_V5_3, VMBUS_V6_0,
 };
 
-static bool version_known(u32 version)
+bool vsrv_version_known(u32 version)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(versions); i++) {
 		if (versions[i] == version)
@@ -35,8 +35,8 @@ static void negotiate(struct vmbus_server *s)
 	s->vp = vp_ok ? vp : 0;
 	s->sint = c->sint < 16 ? c->sint : s->cfg.sint;
 	s->contacts++;
-	if (!version_known(version) || version > s->cfg.max_version || c->sint != s->cfg.sint ||
-	    c->vtl != s->cfg.vtl || !vp_ok) {
+	if (!vsrv_version_known(version) || version > s->cfg.max_version ||
+	    c->sint != s->cfg.sint || c->vtl != s->cfg.vtl || !vp_ok) {
 		if (s->lines++ < VSRV_LOGGED_LINES)
 			log_info("%s: version %u.%u for VTL%u, SINT%u, VP %u: not supported",
 				 s->cfg.name, version >> 16, version & 0xffff, c->vtl, c->sint, vp);
@@ -73,7 +73,7 @@ static void negotiate(struct vmbus_server *s)
 	vsrv_send(s, &msg, len);
 }
 
-static bool channel_idle(const struct vmbus_channel *ch)
+bool vchan_idle(const struct vmbus_channel *ch)
 {
 	if (ch->reserved_open && ch->state == CH_OPEN)
 		return true;
@@ -93,7 +93,7 @@ bool vsrv_disconnect_step(struct vmbus_server *s)
 	if (s->state != CONN_ENDING)
 		return false;
 	for (unsigned i = 1; i < VMBUS_MAX_CHANNELS; i++) {
-		if (s->channel[i] && !channel_idle(s->channel[i]))
+		if (s->channel[i] && !vchan_idle(s->channel[i]))
 			return false;
 	}
 	s->state = CONN_NONE;

@@ -7,7 +7,7 @@ void vchan_gpadl_drop(struct vmbus_channel *ch, struct vmbus_gpadl *g)
 	vmbus_gpadl_free(&ch->server->gpadls, g);
 }
 
-static bool ring_in_use(const struct vmbus_channel *ch, u32 gpadl)
+bool vchan_has_rings(const struct vmbus_channel *ch)
 {
 	switch (ch->state) {
 	case CH_OPENING:
@@ -15,9 +15,14 @@ static bool ring_in_use(const struct vmbus_channel *ch, u32 gpadl)
 	case CH_CLOSING:
 	case CH_CLOSING_REOPEN:
 	case CH_OPENING_RELEASED:
-	case CH_CLOSING_RELEASED: return ch->open.gpadl == gpadl;
+	case CH_CLOSING_RELEASED: return true;
 	default: return false;
 	}
+}
+
+static bool ring_in_use(const struct vmbus_channel *ch, u32 gpadl)
+{
+	return vchan_has_rings(ch) && ch->open.gpadl == gpadl;
 }
 
 /* Asks the device to let go, unless its open rings still lie there. */

@@ -15,7 +15,10 @@
 #define VSRV_LOGGED_MISTAKES 10	  /* per connection */
 #define VSRV_LOGGED_LINES    100  /* in all: a guest may connect again and again */
 #define VSRV_TRANSIENT_FIRST 1024 /* ids of transient offers */
+#define VSRV_RECHECK_MS	     100
+#define VSRV_NAME	     32
 
+/* The numbers of these enums stand in saved states. */
 enum chan_state {
 	CH_RELEASED, /* the guest does not know it */
 	CH_CLOSED,
@@ -57,6 +60,7 @@ struct vmbus_channel {
 	bool rings; /* rx and tx are set up */
 	bool recheck;
 	u64 signals_in, signals_out;
+	char saved_name[VSRV_NAME]; /* of a restored one without a device */
 };
 
 enum conn_state { CONN_NONE, CONN_UP, CONN_ENDING };
@@ -91,6 +95,8 @@ struct vmbus_server {
 	struct vmbus_gpadls gpadls;
 	u32 gpadl_mark;
 
+	bool restoring; /* devices still adopt their channels */
+
 	struct vmbus_outbox out;
 	u32 sendable; /* while paused: so many may still go */
 
@@ -124,6 +130,10 @@ void vsrv_queue_drop(struct vmbus_server *s, bool all);
 
 /* --- server_channel.c */
 
+/* Ids that a guest may choose for its signals: those of channels, not the message ports. */
+bool vsrv_connection_allowed(u32 connection);
+/* The guest's pages of both rings into ch->page. */
+bool vchan_map_pages(struct vmbus_channel *ch, const struct vmbus_gpadl_view *view);
 void vchan_unmap(struct vmbus_channel *ch);
 /* A channel that neither device nor guest knows any more. */
 void vchan_gone(struct vmbus_channel *ch);
@@ -139,6 +149,8 @@ bool vchan_same_device(const struct vmbus_offer *a, const struct vmbus_offer *b)
 
 /* --- server_gpadl.c */
 
+/* Between the guest's open and the end of its close: rings, GPADL and port are in use. */
+bool vchan_has_rings(const struct vmbus_channel *ch);
 /* Calls fn once for each GPADL of ch; fn may end any of them, or the channel. */
 void vchan_each_gpadl(struct vmbus_channel *ch,
 		      void (*fn)(struct vmbus_channel *ch, struct vmbus_gpadl *g));
@@ -163,5 +175,8 @@ bool vsrv_disconnect_step(struct vmbus_server *s);
 bool vsrv_contact_read(const void *msg, size_t len, unsigned via, u8 default_sint,
 		       struct vsrv_contact *c);
 bool vsrv_monitor_pages_valid(u64 p2c, u64 c2p);
+bool vsrv_version_known(u32 version);
+/* Nothing of it keeps a disconnect waiting. */
+bool vchan_idle(const struct vmbus_channel *ch);
 
 #endif

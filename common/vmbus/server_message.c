@@ -393,6 +393,8 @@ int vmbus_server_message(struct vmbus_server *s, const void *msg, size_t len, un
 	struct in in = {msg, len, via};
 	struct vmbus_msg_header hdr;
 
+	if (s->restoring)
+		return -EAGAIN;
 	if (len < sizeof(hdr) || len > VMBUS_MESSAGE_MAX) {
 		vsrv_mistake(s, "message of %zu bytes", len);
 		return 0;

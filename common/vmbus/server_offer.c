@@ -93,7 +93,7 @@ void vmbus_channel_revoke(struct vmbus_channel *ch)
 		vchan_gone(ch);
 	} else {
 		ch->state = CH_REVOKED;
-		ch->reserved_open = false;
+		ch->reserved_open = ch->answer_reserved_close = false;
 		vsrv_send_channel(s, VMBUS_MSG_RESCIND, ch->id);
 	}
 	vsrv_leave(s);
