@@ -2,6 +2,6 @@ common_LIB := common/crc32.c common/log.c common/guid.c \
 	$(addprefix common/vmbus/,ring.c gpadl.c outbox.c pipe.c hvsock.c client.c ic.c crash.c inspect.c) \
 	$(addprefix common/vmbus/server,.c _connection.c _message.c _channel.c _gpadl.c _offer.c \
 	_send.c _info.c _save.c) \
-	$(addprefix common/vmbus/,save.c ring_save.c gpadl_save.c)
+	$(addprefix common/vmbus/,save.c ring_save.c gpadl_save.c client_save.c)
 # Wire formats of the diagnostics
 common_LIB += common/elfcore.c common/inspect.c common/protobuf.c common/saved.c common/ttrpc.c

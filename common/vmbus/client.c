@@ -1,5 +1,5 @@
 /* A VMBus client: connects to a server as a guest does. */
-#include "common/vmbus/client.h"
+#include "common/vmbus/client_impl.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,12 +8,8 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/vmbus/outbox.h"
 
 #define LOGGED_MISTAKES 20
-#define MAX_GPADLS	GPADL_MAX_COUNT
-
-enum client_state { CL_IDLE, CL_CONTACT, CL_UP, CL_UNLOADING };
 
 static const char *const client_state_name[] = {
 	[CL_IDLE] = "disconnected",
@@ -22,43 +18,18 @@ static const char *const client_state_name[] = {
 	[CL_UNLOADING] = "unloading",
 };
 
-enum channel_state { CC_NONE, CC_CLOSED, CC_OPENING, CC_OPEN };
-
-struct client_channel {
-	u8 state;
-	bool rescinded;
-	bool modifying;
-	bool modify_void; /* closed meanwhile: the answer is of no interest */
-	u32 open_id;
-};
-
-enum gpadl_state { CG_CREATING, CG_CREATED, CG_TEARDOWN };
-
-struct client_gpadl {
-	struct client_gpadl *next;
-	u32 id;
-	u16 channel;
-	u8 state;
-};
-
-struct vmbus_client {
-	struct vmbus_client_config cfg;
-	const struct vmbus_client_ops *ops;
-	void *ctx;
-	enum client_state state;
-	u32 version, features, connection;
-	bool offers_requested, pausing, paused, conn_modifying;
-	struct client_channel channel[VMBUS_MAX_CHANNELS];
-	struct client_gpadl *gpadl[GPADL_BUCKETS];
-	unsigned channels, gpadls;
-	struct vmbus_outbox out;
-	unsigned mistakes;
-	u64 messages_in, messages_out, dropped, stale, lost;
-};
-
 static const u32 versions[] = {
 	VMBUS_V6_0, VMBUS_V5_3, VMBUS_V5_2, VMBUS_V5_1, VMBUS_V5_0, VMBUS_V4_1, VMBUS_V4_0,
 };
+
+bool vclient_version_known(u32 version)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(versions); i++) {
+		if (versions[i] == version)
+			return true;
+	}
+	return false;
+}
 
 __attribute__((format(printf, 2, 3))) static void mistake(struct vmbus_client *c, const char *fmt,
 							  ...)
@@ -148,14 +119,27 @@ static struct client_gpadl **gpadl_bucket(struct vmbus_client *c, u32 id)
 	return &c->gpadl[(id ^ id >> 6) % GPADL_BUCKETS];
 }
 
-/* channel < 0: any */
-static struct client_gpadl *find_gpadl(struct vmbus_client *c, int channel, u32 id, int state)
+struct client_gpadl *vclient_find_gpadl(struct vmbus_client *c, int channel, u32 id, int state)
 {
 	struct client_gpadl *g = *gpadl_bucket(c, id);
 
 	while (g && (g->id != id || (channel >= 0 && g->channel != channel) ||
 		     (state >= 0 && g->state != state)))
 		g = g->next;
+	return g;
+}
+
+struct client_gpadl *vclient_add_gpadl(struct vmbus_client *c, u16 channel, u32 id)
+{
+	struct client_gpadl *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->id = id;
+	g->channel = channel;
+	g->next = *gpadl_bucket(c, id);
+	*gpadl_bucket(c, id) = g;
+	c->gpadls++;
 	return g;
 }
 
@@ -276,7 +260,8 @@ int vmbus_client_open(struct vmbus_client *c, u16 channel, const struct vmbus_op
 		.downstream = open->downstream,
 	};
 
-	if (!ch || ch->state != CC_CLOSED || !find_gpadl(c, channel, open->gpadl, CG_CREATED))
+	if (!ch || ch->state != CC_CLOSED ||
+	    !vclient_find_gpadl(c, channel, open->gpadl, CG_CREATED))
 		return -EINVAL;
 	if (open->redirect && !(c->features & VMBUS_F_REDIRECT))
 		return -EOPNOTSUPP;
@@ -311,23 +296,17 @@ int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 range
 	struct vmbus_msg_gpadl_body body = {{VMBUS_MSG_GPADL_BODY, 0}, 0, gpadl};
 	u8 msg[VMBUS_MESSAGE_MAX];
 	u16 done = MIN(words, VMBUS_GPADL_HEADER_DATA);
-	struct client_gpadl *g;
 	int ret;
 
 	if (!usable(c, channel) || !words || words > 0xffff / 8 ||
-	    find_gpadl(c, channel, gpadl, -1) || find_gpadl(c, -1, gpadl, CG_CREATING))
+	    vclient_find_gpadl(c, channel, gpadl, -1) ||
+	    vclient_find_gpadl(c, -1, gpadl, CG_CREATING))
 		return -EINVAL;
-	if (c->gpadls >= MAX_GPADLS ||
+	if (c->gpadls >= CLIENT_MAX_GPADLS ||
 	    c->out.len + words / VMBUS_GPADL_BODY_DATA + 2u > VMBUS_OUTBOX_LIMIT / 2)
 		return -ENOBUFS;
-	g = calloc(1, sizeof(*g));
-	if (!g)
+	if (!vclient_add_gpadl(c, channel, gpadl))
 		return -ENOBUFS;
-	g->id = gpadl;
-	g->channel = channel;
-	g->next = *gpadl_bucket(c, gpadl);
-	*gpadl_bucket(c, gpadl) = g;
-	c->gpadls++;
 	memcpy(msg, &head, sizeof(head));
 	memcpy(msg + sizeof(head), data, done * sizeof(u64));
 	ret = send(c, msg, sizeof(head) + done * sizeof(u64));
@@ -346,7 +325,7 @@ int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 range
 int vmbus_client_gpadl_teardown(struct vmbus_client *c, u16 channel, u32 gpadl)
 {
 	struct vmbus_msg_gpadl_teardown msg = {{VMBUS_MSG_GPADL_TEARDOWN, 0}, channel, gpadl};
-	struct client_gpadl *g = find_gpadl(c, channel, gpadl, CG_CREATED);
+	struct client_gpadl *g = vclient_find_gpadl(c, channel, gpadl, CG_CREATED);
 
 	if (c->state != CL_UP || c->paused || !g)
 		return -EINVAL;
@@ -535,7 +514,7 @@ static void on_gpadl_created(struct vmbus_client *c, const void *data, size_t le
 	(void)len;
 	memcpy(&msg, data, sizeof(msg));
 	g = msg.channel < VMBUS_MAX_CHANNELS
-		    ? find_gpadl(c, (int)msg.channel, msg.gpadl, CG_CREATING)
+		    ? vclient_find_gpadl(c, (int)msg.channel, msg.gpadl, CG_CREATING)
 		    : NULL;
 	if (!g) {
 		if (known(c, msg.channel))
@@ -559,7 +538,7 @@ static void on_gpadl_torndown(struct vmbus_client *c, const void *data, size_t l
 
 	(void)len;
 	memcpy(&msg, data, sizeof(msg));
-	g = find_gpadl(c, -1, msg.gpadl, CG_TEARDOWN);
+	g = vclient_find_gpadl(c, -1, msg.gpadl, CG_TEARDOWN);
 	if (!g) {
 		/* of a channel that we have released, as a rule */
 		c->stale++;
@@ -713,6 +692,11 @@ void vmbus_client_free(struct vmbus_client *c)
 	drop_gpadls(c, -1);
 	vmbus_outbox_free(&c->out);
 	free(c);
+}
+
+bool vmbus_client_knows(const struct vmbus_client *c, u16 channel)
+{
+	return channel < VMBUS_MAX_CHANNELS && c->channel[channel].state != CC_NONE;
 }
 
 void vmbus_client_describe(const struct vmbus_client *c, struct vmbus_client_info *info)

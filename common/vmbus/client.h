@@ -78,6 +78,21 @@ int vmbus_client_unload(struct vmbus_client *c);
 int vmbus_client_pause(struct vmbus_client *c);
 int vmbus_client_resume(struct vmbus_client *c);
 
+/*
+ * --- saved state: the client goes on in another process, and the host notices nothing. An answer
+ * that comes after the restore counts as asked for.
+ */
+
+/* Not from within an op. At most 4 MiB of messages that wait, and 100 KiB. */
+void vmbus_client_save(const struct vmbus_client *c, struct pb_writer *w);
+/*
+ * Into a client just made with the same config; no op is called. False: malformed, or a state that
+ * no client gets into; c is only good for vmbus_client_free.
+ */
+bool vmbus_client_restore(struct vmbus_client *c, struct pb_bytes state);
+/* The host has offered the channel, and it was not released. */
+bool vmbus_client_knows(const struct vmbus_client *c, u16 channel);
+
 struct vmbus_client_info {
 	const char *state;
 	u32 version, features, connection;
