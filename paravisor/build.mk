@@ -1,6 +1,6 @@
 # paravisor_LIB is pure code that unit tests link natively; paravisor_MAIN needs the VTL2 kernel.
 paravisor_LIB := paravisor/acpi.c paravisor/boot.c paravisor/config.c paravisor/console.c paravisor/linux_boot.c \
-	paravisor/stats.c paravisor/vmbus/relay.c \
+	paravisor/stats.c paravisor/vmbus/relay.c paravisor/vmbus/relay_save.c \
 	paravisor/vmbus/relay_inspect.c $(addprefix paravisor/diag/, child.c conn.c control.c data.c inspect_service.c \
 	link.c loop.c policy.c proc.c pump.c server.c service.c tree.c) \
 	paravisor/crash/filter.c paravisor/crash/maps.c

@@ -1,5 +1,5 @@
 /* Passes the host's VMBus offers on to the guest. */
-#include "paravisor/vmbus/relay.h"
+#include "paravisor/vmbus/relay_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,30 +11,6 @@
 #define NEEDED (VMBUS_F_SIGNAL_PARAMS | VMBUS_F_REDIRECT | VMBUS_F_MODIFY_CONN)
 /* Served here, whatever the host knows. */
 #define LOCAL_FEATURES VMBUS_F_CLIENT_ID
-
-struct relay_channel {
-	struct relay *relay;
-	u16 host;		  /* the host's id */
-	struct vmbus_channel *ch; /* the guest's; NULL: it does not know the channel (any more) */
-	const struct keeper *keeper;
-	struct guid interface, instance;
-	u16 subchannel;
-};
-
-struct keeper {
-	const struct relay_keeper *ops;
-	void *ctx;
-};
-
-struct relay {
-	struct relay_config cfg;
-	struct vmbus_client *client;
-	struct relay_channel *channel[VMBUS_MAX_CHANNELS]; /* by the host's id */
-	struct keeper keeper[RELAY_KEEPERS];
-	unsigned keepers;
-	u32 version;
-	u64 offers, dropped_offers, opens;
-};
 
 /* --- the guest's requests go to the host */
 
@@ -98,7 +74,7 @@ static void guest_released(void *dev)
 	forget(dev);
 }
 
-static const struct vmbus_device_ops device_ops = {
+const struct vmbus_device_ops relay_device_ops = {
 	.open = guest_opens,
 	.close = guest_closes,
 	.gpadl = guest_gpadl,
@@ -167,7 +143,7 @@ static void offered(void *ctx, const struct vmbus_msg_offer *msg)
 		.mmio_mb = msg->mmio_mb,
 		.transient = msg->flags & VMBUS_OFFER_TLNPI,
 		.no_map = true,
-		.name = "relayed",
+		.name = RELAY_OFFER_NAME,
 	};
 	struct relay_channel *rc = calloc(1, sizeof(*rc));
 	u16 host = (u16)msg->channel; /* checked by the client, not taken twice */
@@ -188,7 +164,7 @@ static void offered(void *ctx, const struct vmbus_msg_offer *msg)
 	if (rc->keeper)
 		return;
 	memcpy(offer.user, msg->user, sizeof(offer.user));
-	rc->ch = vmbus_server_offer(r->cfg.guest, &offer, &device_ops, rc);
+	rc->ch = vmbus_server_offer(r->cfg.guest, &offer, &relay_device_ops, rc);
 	if (!rc->ch) {
 		r->dropped_offers++;
 		forget(rc);
@@ -340,6 +316,11 @@ bool relay_add_keeper(struct relay *r, const struct relay_keeper *keeper, void *
 	return true;
 }
 
+const char *relay_keeper_name(const struct keeper *keeper)
+{
+	return keeper->ops->name ? keeper->ops->name : "vtl2";
+}
+
 struct vmbus_client *relay_host(struct relay *r)
 {
 	return r->client;
@@ -382,6 +363,6 @@ bool relay_channel(const struct relay *r, u16 host, struct relay_channel_info *i
 		.guest = rc->ch ? vmbus_channel_id(rc->ch) : 0,
 	};
 	if (rc->keeper)
-		info->keeper = rc->keeper->ops->name ? rc->keeper->ops->name : "vtl2";
+		info->keeper = relay_keeper_name(rc->keeper);
 	return true;
 }

@@ -48,7 +48,7 @@ struct relay_keeper {
 	void (*gpadl_torndown)(void *ctx, u16 channel, u32 gpadl);
 	/* Stop using it, then relay_keeper_release(). */
 	void (*rescinded)(void *ctx, u16 channel);
-	const char *name; /* for inspection; NULL: none */
+	const char *name; /* for inspection and saved states; NULL: "vtl2" */
 };
 #define RELAY_KEEPERS 4
 /* Before relay_connect(); the first who wants an offer gets it. False: too many keepers. */
@@ -56,6 +56,21 @@ bool relay_add_keeper(struct relay *r, const struct relay_keeper *keeper, void *
 /* For a keeper's requests. */
 struct vmbus_client *relay_host(struct relay *r);
 void relay_keeper_release(struct relay *r, u16 channel);
+
+/*
+ * --- saved state: relay and client go on in another process, and neither guest nor host notices.
+ * In the new one: relay_new, relay_add_keeper for each, vmbus_server_restore of the guest's server,
+ * relay_restore (no relay_connect), vmbus_server_restore_done and relay_restore_done.
+ *
+ * Keepers are found again by their names. What they have asked the host for is still asked for;
+ * what they know of their channels they save themselves. A channel whose keeper is not there any
+ * more is given back to the host: the guest must not see it, and a VM should not end for a device
+ * that only VTL2 used.
+ */
+void relay_save(const struct relay *r, struct pb_writer *w);
+/* False: malformed, or it does not fit the server's state; r is only good for relay_free. */
+bool relay_restore(struct relay *r, struct pb_bytes state);
+void relay_restore_done(struct relay *r);
 
 struct relay_info {
 	struct vmbus_client_info host;
