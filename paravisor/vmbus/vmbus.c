@@ -8,7 +8,9 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "common/saved.h"
 #include "common/vmbus/inspect.h"
+#include "common/vmbus/save.h"
 #include "common/vmbus/server.h"
 #include "paravisor/gmem.h"
 #include "paravisor/mshv.h"
@@ -29,7 +31,9 @@ static struct vmbus_server *server;
 static struct relay *relay;
 static u64 retry_at = NEVER, timer_at = NEVER; /* ms */
 static unsigned retry_ms = RETRY_FIRST_MS;
-static u64 posts, signals, refused, busy, delivered;
+static struct counters {
+	u64 posts, signals, refused, busy, delivered;
+} count;
 
 static u64 now_ms(void)
 {
@@ -78,9 +82,9 @@ static int post_guest(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_
 	memcpy(in.message.payload, msg, len);
 	result = mshv_hypercall(HV_CALL_POST_MESSAGE_DIRECT, &in, sizeof(in), NULL, 0);
 	switch ((u16)result) {
-	case HV_STATUS_SUCCESS: delivered++; return 0;
+	case HV_STATUS_SUCCESS: count.delivered++; return 0;
 	case HV_STATUS_OBJECT_IN_USE:
-	case HV_STATUS_INSUFFICIENT_BUFFERS: busy++; return -EAGAIN;
+	case HV_STATUS_INSUFFICIENT_BUFFERS: count.busy++; return -EAGAIN;
 	default: return -EIO;
 	}
 }
@@ -148,7 +152,7 @@ static int post_host(void *ctx, u32 connection_id, const void *msg, size_t len)
 {
 	(void)ctx;
 	switch (mshv_post_message(connection_id, VMBUS_SYNIC_MESSAGE_TYPE, msg, len)) {
-	case HV_STATUS_SUCCESS: delivered++; return 0;
+	case HV_STATUS_SUCCESS: count.delivered++; return 0;
 	case HV_STATUS_INSUFFICIENT_MEMORY:
 	case HV_STATUS_INSUFFICIENT_BUFFERS: return -EAGAIN;
 	case HV_STATUS_INVALID_CONNECTION_ID: return -ENXIO;
@@ -170,7 +174,7 @@ static void wait_until(u64 at)
 
 static void retry(u64 now)
 {
-	u64 before = delivered;
+	u64 before = count.delivered;
 
 	vmbus_server_pump(server);
 	relay_pump(relay);
@@ -178,7 +182,7 @@ static void retry(u64 now)
 	if (!vmbus_server_waiting(server) && !relay_waiting(relay))
 		return;
 	/* a guest that leaves its slot full must not keep VTL2 busy; one that reads goes on */
-	retry_ms = delivered == before ? MIN(retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
+	retry_ms = count.delivered == before ? MIN(retry_ms * 2, RETRY_MAX_MS) : RETRY_FIRST_MS;
 	retry_at = now + retry_ms;
 }
 
@@ -257,8 +261,8 @@ u16 vmbus_post_message(u64 input_gpa)
 	/* who sends has, as a rule, just emptied its slot */
 	vmbus_server_pump(server);
 	result = vmbus_server_message(server, in.payload, in.payload_size, via);
-	posts++;
-	refused += result != 0;
+	count.posts++;
+	count.refused += result != 0;
 	retry_later();
 	pthread_mutex_unlock(&lock);
 	return result ? HV_STATUS_INSUFFICIENT_BUFFERS : HV_STATUS_SUCCESS;
@@ -275,7 +279,7 @@ u16 vmbus_signal_event(bool fast, u64 input)
 		return HV_STATUS_INVALID_PARAMETER;
 	/* connection id, then the flag relative to the port: each of ours has one */
 	pthread_mutex_lock(&lock);
-	signals++;
+	count.signals++;
 	known = vmbus_server_event(server, (u32)word);
 	pthread_mutex_unlock(&lock);
 	if (!known)
@@ -289,6 +293,61 @@ void vmbus_receive(const void *payload, size_t size)
 	relay_message(relay, payload, size);
 	retry_later();
 	pthread_mutex_unlock(&lock);
+}
+
+/* --- the process is replaced under the guest */
+
+enum { STATE_SERVER = 1, STATE_RELAY, STATE_COUNTERS };
+
+static const struct saved_field counter_fields[] = {
+	SAVED_ANY(1, struct counters, posts),	  SAVED_ANY(2, struct counters, signals),
+	SAVED_ANY(3, struct counters, refused),	  SAVED_ANY(4, struct counters, busy),
+	SAVED_ANY(5, struct counters, delivered),
+};
+static const struct saved_layout counter_layout = SAVED_LAYOUT(counter_fields);
+
+void vmbus_stop(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void vmbus_go_on(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+bool vmbus_save(struct pb_writer *out)
+{
+	size_t mark = pb_begin(out, STATE_SERVER);
+
+	vmbus_server_save(server, out);
+	pb_end(out, mark);
+	mark = pb_begin(out, STATE_RELAY);
+	relay_save(relay, out);
+	pb_end(out, mark);
+	saved_put(out, STATE_COUNTERS, &counter_layout, &count);
+	return !out->failed;
+}
+
+bool vmbus_restore(struct pb_bytes state)
+{
+	struct pb_bytes server_state, relay_state, counters;
+	bool ok;
+
+	pthread_mutex_lock(&lock);
+	ok = vmbus_saved_bytes(state, STATE_SERVER, &server_state) &&
+	     vmbus_saved_bytes(state, STATE_RELAY, &relay_state) &&
+	     vmbus_saved_bytes(state, STATE_COUNTERS, &counters) &&
+	     vmbus_server_restore(server, server_state) && relay_restore(relay, relay_state) &&
+	     saved_read(counters, &counter_layout, &count);
+	if (ok) {
+		vmbus_server_restore_done(server);
+		relay_restore_done(relay);
+		/* what waited for a slot gets its next try, the server has armed its timer */
+		retry_later();
+	}
+	pthread_mutex_unlock(&lock);
+	return ok;
 }
 
 /* --- report */
@@ -332,10 +391,10 @@ size_t vmbus_report(char *text, size_t size)
 	add(&r, "guest_dropped", guest.dropped);
 	add(&r, "guest_lost", guest.lost);
 	add(&r, "guest_queued", guest.queued);
-	add(&r, "guest_posts", posts);
-	add(&r, "guest_refused", refused);
-	add(&r, "guest_signals", signals);
-	add(&r, "guest_slot_busy", busy);
+	add(&r, "guest_posts", count.posts);
+	add(&r, "guest_refused", count.refused);
+	add(&r, "guest_signals", count.signals);
+	add(&r, "guest_slot_busy", count.busy);
 	add(&r, "host_version", host.host.version);
 	add(&r, "host_channels", host.host.channels);
 	add(&r, "host_gpadls", host.host.gpadls);
@@ -376,10 +435,10 @@ void vmbus_inspect(struct inspect *vm)
 	if (inspect_enter(vm, "vmbus", &dir)) {
 		pthread_mutex_lock(&lock);
 		vmbus_inspect_server(&dir, server);
-		inspect_counter(&dir, "hypercalls/post_message", posts);
-		inspect_counter(&dir, "hypercalls/post_message_refused", refused);
-		inspect_counter(&dir, "hypercalls/signal_event", signals);
-		inspect_counter(&dir, "hypercalls/slot_busy", busy);
+		inspect_counter(&dir, "hypercalls/post_message", count.posts);
+		inspect_counter(&dir, "hypercalls/post_message_refused", count.refused);
+		inspect_counter(&dir, "hypercalls/signal_event", count.signals);
+		inspect_counter(&dir, "hypercalls/slot_busy", count.busy);
 		pthread_mutex_unlock(&lock);
 		inspect_channels(&dir, false);
 	}

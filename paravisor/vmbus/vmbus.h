@@ -7,6 +7,7 @@
 #define PARAPET_PARAVISOR_VMBUS_VMBUS_H
 
 #include "common/inspect.h"
+#include "common/protobuf.h"
 #include "paravisor/config.h"
 
 /* False (and a log line) when it cannot be set up. Before vmbus_receive() and the hypercalls. */
@@ -23,6 +24,23 @@ u16 vmbus_signal_event(bool fast, u64 input);
 
 /* A message of the host on SINT 7. */
 void vmbus_receive(const void *payload, size_t size);
+
+/*
+ * The process is replaced under the guest: vmbus_stop, vmbus_save, exec. Nothing comes in or goes
+ * out in between: who calls vmbus_post_message, vmbus_signal_event or vmbus_receive meanwhile
+ * waits, and what it brought is lost with the process; so VPs and the receiver of host messages
+ * must have been halted before, each without a message in its hands. vmbus_go_on, from the same
+ * thread, when the process stays after all.
+ */
+void vmbus_stop(void);
+void vmbus_go_on(void);
+/* False: no memory, or out's limit (16 MiB are always enough). */
+bool vmbus_save(struct pb_writer *out);
+/*
+ * In place of vmbus_connect, before any VP runs and before hostlink_start. False: malformed; then
+ * vmbus is of no use any more.
+ */
+bool vmbus_restore(struct pb_bytes state);
 
 /* State and counters as "vmbus.name value" lines; the length, cut to size - 1. */
 size_t vmbus_report(char *text, size_t size);
