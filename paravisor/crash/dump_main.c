@@ -124,13 +124,12 @@ static char *load(const struct target *t, const char *name, size_t *len)
 	return crash_load(path, len);
 }
 
-static void put_thread(struct pb_writer *w, const struct target *t, pid_t tid)
+static void put_thread(struct pb_writer *w, pid_t tid)
 {
 	static u8 state[XSTATE_MAX];
 	struct elf_prstatus status = {.pr_pid = tid, .pr_fpvalid = 1};
 	struct iovec iov = {&status.pr_reg, sizeof(status.pr_reg)};
 
-	(void)t;
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_PRSTATUS, &iov))
 		log_warn("registers of thread %d: %s", (int)tid, strerror(errno));
 	elfcore_put_note(w, "CORE", NT_PRSTATUS, &status, sizeof(status));
@@ -196,11 +195,11 @@ static bool put_notes(struct pb_writer *w, const struct target *t)
 {
 	u8 *kmsg = crash_kmsg_note();
 
-	put_thread(w, t, t->thread[0]);
+	put_thread(w, t->thread[0]);
 	put_process(w, t);
 	put_files(w, t);
 	for (unsigned i = 1; i < t->threads; i++)
-		put_thread(w, t, t->thread[i]);
+		put_thread(w, t->thread[i]);
 	if (kmsg)
 		pb_raw(w, kmsg, KMSG_NOTE_SIZE);
 	free(kmsg);
