@@ -16,9 +16,10 @@ int check_command(int argc, char **argv)
 		int help = !strcmp(argv[1], "--help");
 
 		fprintf(help ? stdout : stderr,
-			"usage: parapet check\n\nTells whether this machine can run VMs with "
-			"parapet "
-			"and what is missing.\nExit code 0: it can; 1: it cannot.\n");
+			"usage: parapet check\n"
+			"\n"
+			"Tells whether this machine can run VMs with parapet and what is missing.\n"
+			"Exit code 0: it can; 1: it cannot.\n");
 		return help ? 0 : 2;
 	}
 	fd = kvm_open(checks, sizeof(checks) / sizeof(checks[0]), &n);

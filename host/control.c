@@ -322,23 +322,22 @@ static int ask(const char *vm, const char *word)
 
 int control_command(int argc, char **argv)
 {
+	static const char usage[] =
+		"usage: parapet status VM\n"
+		"       parapet shutdown [--reboot] VM\n"
+		"\n"
+		"Asks a VM (its --name, or the path of --control) and prints its answer, a line\n"
+		"of JSON.\n"
+		"shutdown goes to the guest's integration driver, else it presses the power\n"
+		"button.\n"
+		"Exit code: 0 done, 1 failed or refused, 2 usage.\n";
 	static const struct option options[] = {{"help", 0, 0, 'h'}, {"reboot", 0, 0, 'r'}, {0}};
 	const char *word = argv[0];
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (opt == 'h') {
-			printf("usage: parapet status VM\n"
-			       "       parapet shutdown [--reboot] VM\n"
-			       "\n"
-			       "Asks a VM (its --name, or the path of --control) and prints its "
-			       "answer, "
-			       "a line "
-			       "of JSON.\n"
-			       "shutdown goes to the guest's integration driver, else it presses "
-			       "the "
-			       "power button.\n"
-			       "Exit code: 0 done, 1 failed or refused, 2 usage.\n");
+			fputs(usage, stdout);
 			return 0;
 		}
 		if (opt != 'r' || strcmp(word, "shutdown") != 0) {

@@ -148,9 +148,8 @@ void kvp_job_start(struct kvp_job *job, struct ic *ic, const char *text,
 		case -ENODEV: wrong = "the guest has no driver for key-value pairs"; break;
 		case -EINVAL: wrong = "the key or value is empty, too long, or not UTF-8"; break;
 		default:
-			wrong = "the guest has not answered an earlier question (does its daemon "
-				"for "
-				"key-value pairs run?)";
+			wrong = "the guest has not answered an earlier question "
+				"(does its daemon for key-value pairs run?)";
 		}
 	}
 	if (wrong)

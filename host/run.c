@@ -56,50 +56,46 @@ struct options {
 	unsigned stats_after_ms;
 };
 
+static const char usage_text[] =
+	"usage: parapet run --image FILE.igvm [options]\n"
+	"\n"
+	"Loads an IGVM image into VTL2 of a new VM and runs it on KVM.\n"
+	"\n"
+	"  --image FILE        paravisor image (IGVM)\n"
+	"  --kernel FILE       Linux kernel for the guest (bzImage or vmlinux), added to the\n"
+	"                      image\n"
+	"  --initrd FILE       its initial ramdisk\n"
+	"  --cmdline TEXT      its command line\n"
+	"  --cpus N            virtual processors, 1 to %d (default 1)\n"
+	"  --memory SIZE       guest memory, such as 512M or 4G (default 1G)\n"
+	"  --serial SPEC       guest COM1: stdio, null, file:PATH or unix:PATH (default stdio)\n"
+	"  --serial2 SPEC      guest COM2, as above (default null)\n"
+	"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
+	"  --name NAME         lets 'parapet shell NAME' and the like find this VM\n"
+	"  --vsock PATH        Unix socket for connections to the guest (hybrid vsock)\n"
+	"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of\n"
+	"                      'parapet shell'\n"
+	"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
+	"  --crash-dir DIR     where core dumps and last words of VTL2 are put\n"
+	"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
+	"  --no-reboot         end when the guest resets\n"
+	"  --on-crash ACTION   when the guest reports its crash: end (default), or continue\n"
+	"                      where it has a crash kernel (kdump)\n"
+	"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept page\n"
+	"  --stats-json FILE   counters and boot timeline, written at the end\n"
+	"  --stats-after MS    end with counters that long after the guest's user space is up\n"
+	"  --mark TEXT         console text that means: user space is up\n"
+	"  --verbose           log details\n"
+	"  --help              this text\n"
+	"\n"
+	"On a terminal: Ctrl-A X ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.\n"
+	"Exit code: 0 guest powered off, 1 cannot start, 2 usage, %d guest panic, %d guest\n"
+	"triple fault, %d paravisor failed, %d host failed, 128+N ended by signal N.\n";
+
 static void usage(FILE *f)
 {
-	fprintf(f,
-		"usage: parapet run --image FILE.igvm [options]\n"
-		"\n"
-		"Loads an IGVM image into VTL2 of a new VM and runs it on KVM.\n"
-		"\n"
-		"  --image FILE        paravisor image (IGVM)\n"
-		"  --kernel FILE       Linux kernel for the guest (bzImage or vmlinux); added to "
-		"the image\n"
-		"  --initrd FILE       its initial ramdisk\n"
-		"  --cmdline TEXT      its command line\n"
-		"  --cpus N            virtual processors, 1 to %d (default 1)\n"
-		"  --memory SIZE       guest memory, such as 512M or 4G (default 1G)\n"
-		"  --serial SPEC       guest COM1: stdio, null, file:PATH or unix:PATH (default "
-		"stdio)\n"
-		"  --serial2 SPEC      guest COM2, as above (default null)\n"
-		"  --vtl2-serial SPEC  VTL2's own console (COM3), as above (default: none)\n"
-		"  --name NAME         lets 'parapet shell NAME' and the like find this VM\n"
-		"  --vsock PATH        Unix socket for connections to the guest (hybrid vsock)\n"
-		"  --vtl2-vsock PATH   Unix socket for connections to VTL2, such as those of "
-		"'parapet shell'\n"
-		"  --control PATH      Unix socket for 'parapet status' and 'parapet shutdown'\n"
-		"  --crash-dir DIR     where core dumps and last words of VTL2 are put\n"
-		"  --bootargs TEXT     appended to VTL2's command line if the image allows it\n"
-		"  --no-reboot         end when the guest resets\n"
-		"  --on-crash ACTION   when the guest reports its crash: end (default), or "
-		"continue "
-		"where it\n"
-		"                      has a crash kernel (kdump)\n"
-		"  --synic-intercepts  deliver intercepts as SynIC messages, without intercept "
-		"page\n"
-		"  --stats-json FILE   counters and boot timeline, written at the end\n"
-		"  --stats-after MS    end with counters that long after the guest's user space is "
-		"up\n"
-		"  --mark TEXT         console text that means: user space is up\n"
-		"  --verbose           log details\n"
-		"  --help              this text\n"
-		"\n"
-		"On a terminal: Ctrl-A X ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.\n"
-		"Exit code: 0 guest powered off, 1 cannot start, 2 usage, %d guest panic, %d "
-		"guest\n"
-		"triple fault, %d paravisor failed, %d host failed, 128+N ended by signal N.\n",
-		MAX_VPS, EXIT_GUEST_PANIC, EXIT_TRIPLE_FAULT, EXIT_PARAVISOR, EXIT_HOST);
+	fprintf(f, usage_text, MAX_VPS, EXIT_GUEST_PANIC, EXIT_TRIPLE_FAULT, EXIT_PARAVISOR,
+		EXIT_HOST);
 }
 
 static int parse_size(const char *text, u64 *bytes)

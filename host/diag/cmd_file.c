@@ -257,9 +257,8 @@ int diag_core_dump_command(int argc, char **argv)
 	static const char usage[] =
 		"usage: parapet core-dump [options] VM\n"
 		"\n"
-		"Takes an ELF core dump of a running process in VTL2, for gdb. Without -n or -p: "
-		"the one\n"
-		"that serves the guest, which stands still while it is copied.\n"
+		"Takes an ELF core dump of a running process in VTL2, for gdb. Without -n or -p:\n"
+		"the one that serves the guest, which stands still while it is copied.\n"
 		"\n"
 		"  -o, --output FILE  to a file (standard output if that is no terminal)\n"
 		"  -n, --name NAME    process by name (see `parapet inspect VM mesh/hosts -r`)\n"
@@ -297,9 +296,8 @@ int diag_save_state_command(int argc, char **argv)
 	static const char usage[] =
 		"usage: parapet save-state [options] VM\n"
 		"\n"
-		"Reads the saved state of the paravisor and its devices (protobuf). The guest "
-		"stands\n"
-		"still for a moment.\n"
+		"Reads the saved state of the paravisor and its devices (protobuf). The guest\n"
+		"stands still for a moment.\n"
 		"\n"
 		"  -o, --output FILE  to a file (standard output if that is no terminal)\n";
 	struct diag_client client;

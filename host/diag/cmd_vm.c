@@ -149,9 +149,8 @@ int diag_crash_command(int argc, char **argv)
 	static const char usage[] =
 		"usage: parapet crash [options] VM\n"
 		"\n"
-		"Makes a process of the paravisor crash, to see what is left of it. Without an "
-		"option:\n"
-		"the one that serves the guest.\n"
+		"Makes a process of the paravisor crash, to see what is left of it. Without an\n"
+		"option: the one that serves the guest.\n"
 		"\n"
 		"  -n, --name NAME  by name (see `parapet inspect VM mesh/hosts -r`)\n"
 		"  -p, --pid PID    by number\n";

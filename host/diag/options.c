@@ -12,9 +12,8 @@ const char diag_common_help[] =
 	"  --wait S       wait up to S seconds for the VM to answer\n"
 	"  --help         this text\n"
 	"\n"
-	"VM is the path of a hybrid-vsock socket (that of `parapet run --vtl2-vsock`, or of "
-	"another\n"
-	"VMM that runs OpenHCL), or the name of a running VM.\n";
+	"VM is the path of a hybrid-vsock socket (that of `parapet run --vtl2-vsock`, or of\n"
+	"another VMM that runs OpenHCL), or the name of a running VM.\n";
 
 void diag_common_init(struct diag_common *common)
 {
