@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "host/unix_socket.h"
 
 #define CTRL_A 1
 
@@ -41,44 +40,6 @@ static void raw_terminal(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &t);
 }
 
-static int open_unix(struct chardev *c, const char *path)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	struct stat st;
-
-	if (strlen(path) >= sizeof(sa.sun_path)) {
-		log_error("socket path is too long (%zu characters at most): %s",
-			  sizeof(sa.sun_path) - 1, path);
-		return -1;
-	}
-	strcpy(sa.sun_path, path);
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->listener < 0)
-		goto fail;
-	/* A socket that nobody listens on is a leftover. */
-	if (!connect(c->listener, (struct sockaddr *)&sa, sizeof(sa))) {
-		log_error("another program listens on %s", path);
-		close(c->listener);
-		c->listener = -1;
-		return -1;
-	}
-	close(c->listener);
-	if (errno == ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
-		unlink(path);
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&sa, sizeof(sa)) ||
-	    listen(c->listener, 1))
-		goto fail;
-	strcpy(c->path, path);
-	return 0;
-fail:
-	log_error("cannot listen on %s: %s", path, strerror(errno));
-	if (c->listener >= 0)
-		close(c->listener);
-	c->listener = -1;
-	return -1;
-}
-
 int chardev_open(struct chardev *c, const char *spec)
 {
 	memset(c, 0, sizeof(*c));
@@ -105,7 +66,11 @@ int chardev_open(struct chardev *c, const char *spec)
 	}
 	if (!strncmp(spec, "unix:", 5) && spec[5]) {
 		c->kind = CHARDEV_UNIX;
-		return open_unix(c, spec + 5);
+		c->listener = unix_listen(spec + 5, false, 1);
+		if (c->listener < 0)
+			return -1;
+		strcpy(c->path, spec + 5);
+		return 0;
 	}
 	log_error("serial port back end '%s': expected stdio, null, file:PATH or unix:PATH", spec);
 	return -1;

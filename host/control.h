@@ -16,7 +16,7 @@
 
 struct control;
 
-/* Serves listener (of hvsocket_listen(), stays the caller's) before vmbus_start(). NULL after an
+/* Serves listener (of unix_listen(), stays the caller's) before vmbus_start(). NULL after an
  * error line. */
 struct control *control_create(struct vm *vm, struct ic *ic, int listener);
 /* After vmbus_stop(). */

@@ -7,13 +7,12 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/vmbus/hvsock.h"
+#include "host/unix_socket.h"
 
 #define CHUNK	   16384 /* bytes moved at a time */
 #define SPEAK_MS   10000 /* to say CONNECT */
@@ -51,53 +50,12 @@ struct hvsocket {
 
 /* --- listening */
 
-static bool fill_address(struct sockaddr_un *a, const char *path, const char *suffix)
-{
-	int n;
-
-	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
-	n = snprintf(a->sun_path, sizeof(a->sun_path), "%s%s", path, suffix);
-	return n > 0 && (size_t)n < sizeof(a->sun_path);
-}
-
 int hvsocket_listen(const char *path)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un a;
-	struct stat st;
-
-	if (fd < 0) {
-		log_error("socket: %s", strerror(errno));
-		return -1;
-	}
-	if (strlen(path) >= HVSOCKET_PATH_MAX || !fill_address(&a, path, "")) {
-		log_error("%s: longer than %d characters", path, HVSOCKET_PATH_MAX - 1);
-		goto fail;
-	}
-	/* Left over from a program that was killed? Nobody answers then. */
-	if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
-		if (!connect(fd, (struct sockaddr *)&a, sizeof(a)) || errno != ECONNREFUSED) {
-			log_error("%s: in use by another program", path);
-			goto fail;
-		}
-		unlink(path);
-	}
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || chmod(path, 0600) || listen(fd, 64)) {
-		log_error("%s: %s", path, strerror(errno));
-		goto fail;
-	}
-	return fd;
-fail:
-	close(fd);
+	if (strlen(path) < HVSOCKET_PATH_MAX)
+		return unix_listen(path, true, 64);
+	log_error("%s: longer than %d characters", path, HVSOCKET_PATH_MAX - 1);
 	return -1;
-}
-
-void hvsocket_unlisten(int fd, const char *path)
-{
-	if (fd < 0)
-		return;
-	close(fd);
-	unlink(path);
 }
 
 /* --- connections */
@@ -387,7 +345,7 @@ static int connect_user(const struct hvsocket *s, const struct guid *service)
 		} else {
 			continue;
 		}
-		if (!fill_address(&a, s->path, suffix) || access(a.sun_path, F_OK))
+		if (!unix_address(&a, s->path, suffix) || access(a.sun_path, F_OK))
 			continue;
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))

@@ -12,13 +12,8 @@ struct hvsocket;
 
 #define HVSOCKET_PATH_MAX 60 /* leaves room for _<GUID> in a socket address */
 
-/*
- * Listens at path: a socket that stands there without a listener is replaced. Returns the file, or
- * -1 after an error line.
- */
+/* As unix_listen(), with room for _<GUID>. Ended by unix_unlisten(). */
 int hvsocket_listen(const char *path);
-/* Ends it and removes the file. */
-void hvsocket_unlisten(int fd, const char *path);
 
 /*
  * Connections of one life of the guest, before vmbus_start(). listener stays the caller's. NULL

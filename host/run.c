@@ -27,6 +27,7 @@
 #include "host/ic.h"
 #include "host/kvm.h"
 #include "host/uart.h"
+#include "host/unix_socket.h"
 #include "host/vm.h"
 #include "host/vmbus.h"
 #include "host/vp.h"
@@ -731,7 +732,7 @@ static int open_session(struct session *s)
 			return -1;
 	}
 	if (s->o->control) {
-		s->control_listener = hvsocket_listen(s->o->control);
+		s->control_listener = unix_listen(s->o->control, true, 64);
 		if (s->control_listener < 0)
 			return -1;
 	}
@@ -757,8 +758,8 @@ static void close_session(struct session *s)
 		chardev_close(&s->serial[i]);
 	chardev_close(&s->vtl2_serial);
 	for (enum vtl vtl = VTL0; vtl < VTLS; vtl++)
-		hvsocket_unlisten(s->listener[vtl], vsock_path(s->o, vtl));
-	hvsocket_unlisten(s->control_listener, s->o->control);
+		unix_unlisten(s->listener[vtl], vsock_path(s->o, vtl));
+	unix_unlisten(s->control_listener, s->o->control);
 	if (s->crash_dir >= 0)
 		close(s->crash_dir);
 }

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "host/control.h"
-#include "host/hvsocket.h"
 #include "host/kvp.h"
+#include "host/unix_socket.h"
 
 static struct ic *ic;
 static struct control *control;
@@ -25,7 +25,7 @@ static int set_up(void **state)
 	ic = ic_create(&f->vm);
 	assert_non_null(ic);
 	snprintf(path, sizeof(path), "/tmp/parapet-control-%d", (int)getpid());
-	listener = hvsocket_listen(path);
+	listener = unix_listen(path, true, 64);
 	assert_true(listener >= 0);
 	control = control_create(&f->vm, ic, listener);
 	assert_non_null(control);
@@ -39,7 +39,7 @@ static int tear_down(void **state)
 	control_destroy(control);
 	ic_destroy(ic);
 	vmbus_destroy(f->vm.vmbus);
-	hvsocket_unlisten(listener, path);
+	unix_unlisten(listener, path);
 	return host_teardown(state);
 }
 
