@@ -154,16 +154,11 @@ void acpi_pm_init(struct acpi_pm *pm, const struct acpi_pm_cfg *cfg)
 }
 
 static const struct saved_field fields[] = {
-	SAVED_NUMBER(1, struct acpi_pm, s.sts, PM1_STS_MASK),
-	SAVED_NUMBER(2, struct acpi_pm, s.en, PM1_EN_MASK),
-	SAVED_NUMBER(3, struct acpi_pm, s.cnt, PM1_CNT_MASK),
-	SAVED_ANY(4, struct acpi_pm, s.gpe_sts),
-	SAVED_ANY(5, struct acpi_pm, s.gpe_en),
-	SAVED_ANY(6, struct acpi_pm, s.gpe_lines),
-	SAVED_ANY(7, struct acpi_pm, s.epoch_ns),
-	SAVED_ANY(8, struct acpi_pm, s.seen_halves),
-	SAVED_ANY(9, struct acpi_pm, timer.deadline),
-	SAVED_ANY(10, struct acpi_pm, refused_sleeps),
+	SAVED_ANY(1, struct acpi_pm, s.sts),	      SAVED_ANY(2, struct acpi_pm, s.en),
+	SAVED_ANY(3, struct acpi_pm, s.cnt),	      SAVED_ANY(4, struct acpi_pm, s.gpe_sts),
+	SAVED_ANY(5, struct acpi_pm, s.gpe_en),	      SAVED_ANY(6, struct acpi_pm, s.gpe_lines),
+	SAVED_ANY(7, struct acpi_pm, s.epoch_ns),     SAVED_ANY(8, struct acpi_pm, s.seen_halves),
+	SAVED_ANY(9, struct acpi_pm, timer.deadline), SAVED_ANY(10, struct acpi_pm, refused_sleeps),
 };
 static const struct saved_layout layout = SAVED_LAYOUT(fields);
 

@@ -424,7 +424,7 @@ void rtc_init(struct cmos_rtc *rtc, const struct rtc_cfg *cfg)
 static const struct saved_field fields[] = {
 	SAVED_NUMBER(1, struct cmos_rtc, s.index, CMOS_SIZE - 1),
 	SAVED_NUMBERS(2, struct cmos_rtc, s.ram, UINT8_MAX),
-	SAVED_NUMBER(3, struct cmos_rtc, s.flags, C_ALL),
+	SAVED_ANY(3, struct cmos_rtc, s.flags),
 	SAVED_ANY(4, struct cmos_rtc, s.offset_s),
 	SAVED_NUMBER(5, struct cmos_rtc, s.phase_ns, NS_PER_S - 1),
 	SAVED_ANY(6, struct cmos_rtc, s.seen_s),

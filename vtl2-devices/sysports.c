@@ -129,8 +129,8 @@ void sysports_init(struct sysports *sys, const struct sysports_cfg *cfg)
 }
 
 static const struct saved_field fields[] = {
-	SAVED_NUMBER(1, struct sysports, s.pci_address, PCI_ADDRESS_MASK),
-	SAVED_NUMBER(2, struct sysports, s.reset_control, RESET_KEPT),
+	SAVED_ANY(1, struct sysports, s.pci_address),
+	SAVED_ANY(2, struct sysports, s.reset_control),
 	SAVED_ANY(3, struct sysports, s.port92),
 	SAVED_NUMBERS(4, struct sysports, s.dma_page, UINT8_MAX),
 };

@@ -643,6 +643,24 @@ static void pending_interrupts(void **state)
 	assert_int_equal(in(&two, 0x60), 0x03);
 }
 
+/* The chipset's word on a line counts: what a controller holds against it is an edge. */
+static void contradicting_lines(void **state)
+{
+	struct pb_writer w;
+
+	(void)state;
+	ioapic_set(&one, 20, 0x60);
+	pb_writer_init(&w, STATE_MAX);
+	chipset_save(&one.cs, &w);
+	pb_put_u64(&w, FIELD_OUTSIDE, BIT(20));
+	assert_true(chipset_restore(&two.cs, bytes_of(&w)));
+	assert_int_equal(two.f.msgs, 1);
+	assert_int_equal(two.f.msg[0].vector, 0x60);
+	chipset_set_irq(&two.cs, 20, true);
+	assert_int_equal(two.f.msgs, 1);
+	pb_writer_free(&w);
+}
+
 /* A tick that fell into the time without an owner comes once. */
 static void overdue_timer(void **state)
 {
