@@ -822,8 +822,9 @@ static void like_the_original(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(out_of_range), T(in_range),		T(contradictions), T(hostile_chipset),
-		T(cut_short),	 T(pending_interrupts), T(overdue_timer),  T(like_the_original),
+		T(out_of_range),	T(in_range),	  T(contradictions),
+		T(hostile_chipset),	T(cut_short),	  T(pending_interrupts),
+		T(contradicting_lines), T(overdue_timer), T(like_the_original),
 	};
 
 	return cmocka_run_group_tests_name("dev_save", tests, NULL, NULL);
