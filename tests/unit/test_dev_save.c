@@ -512,7 +512,7 @@ static void hostile_chipset(void **state)
 					pb_put_u64(&bad, f.number, f.value);
 					continue;
 				}
-				if (how == 0 && f.number == field.number)
+				if (how % 3 == 0 && f.number == field.number)
 					continue;
 				mark = pb_begin(&bad, f.number);
 				pb_raw(&bad, f.bytes.data, f.bytes.size);
@@ -641,6 +641,50 @@ static void pending_interrupts(void **state)
 	assert_int_equal(chipset_pic_acknowledge(&one.cs), 0x31);
 	replace(&one, &two);
 	assert_int_equal(in(&two, 0x60), 0x03);
+}
+
+/* The controller drives its output without the chipset around it. */
+static void pic_alone(void **state)
+{
+	struct pb_writer w;
+
+	(void)state;
+	live(&one);
+	pb_writer_init(&w, STATE_MAX);
+	pic_save(&one.cs.pic, &w);
+	assert_true(pic_restore(&two.cs.pic, bytes_of(&w)));
+	assert_int_equal(two.f.rises[INTR], 1);
+	assert_true(two.f.level[INTR]);
+	pb_writer_free(&w);
+}
+
+static void type_and_read(struct machine *m, const char *text)
+{
+	size_t size = strlen(text);
+
+	out(m, 0x3fa, 0x01);
+	out(m, 0x3f9, 0x01);
+	assert_int_equal(chipset_uart_rx(&m->cs, 0, (const u8 *)text, size), size);
+	while (m->cs.uart[0].s.fifo_count)
+		in(m, 0x3f8);
+	assert_int_equal(m->cs.uart[0].s.wire_count, 0);
+}
+
+/* What the guest has read leaves nothing behind in the state. */
+static void read_input(void **state)
+{
+	struct pb_writer a, b;
+
+	(void)state;
+	type_and_read(&one, "a password of more than 16 bytes");
+	type_and_read(&two, "another one, quite the same size");
+	pb_writer_init(&a, STATE_MAX);
+	pb_writer_init(&b, STATE_MAX);
+	serial_save(&one.cs.uart[0], &a);
+	serial_save(&two.cs.uart[0], &b);
+	same_bytes(&a, &b);
+	pb_writer_free(&a);
+	pb_writer_free(&b);
 }
 
 /* The chipset's word on a line counts: what a controller holds against it is an edge. */
@@ -822,9 +866,10 @@ static void like_the_original(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(out_of_range),	T(in_range),	  T(contradictions),
-		T(hostile_chipset),	T(cut_short),	  T(pending_interrupts),
-		T(contradicting_lines), T(overdue_timer), T(like_the_original),
+		T(out_of_range),    T(in_range),	  T(contradictions),
+		T(hostile_chipset), T(cut_short),	  T(pending_interrupts),
+		T(pic_alone),	    T(read_input),	  T(contradicting_lines),
+		T(overdue_timer),   T(like_the_original),
 	};
 
 	return cmocka_run_group_tests_name("dev_save", tests, NULL, NULL);
