@@ -9,18 +9,12 @@
 #include "host/intercept.h"
 #include "host/msr.h"
 #include "tests/unit/host_fixture.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define VTL0_BYTES (1 * MiB)
 #define VTL2_BYTES (64 * 1024ull)
 #define PAGES	   ((VTL0_BYTES + VTL2_BYTES) / PAGE_SIZE)
 #define MAX_STEPS  200
-
-struct input {
-	const u8 *p;
-	size_t left;
-};
 
 static void must(bool condition)
 {
@@ -28,21 +22,17 @@ static void must(bool condition)
 		abort();
 }
 
-static void take(struct input *in, void *to, size_t len)
+static void take_filled(struct input *in, void *to, size_t len)
 {
-	size_t n = MIN(len, in->left);
-
 	memset(to, 0, len);
-	memcpy(to, in->p, n);
-	in->p += n;
-	in->left -= n;
+	take(in, to, len);
 }
 
 static u64 take_u64(struct input *in)
 {
 	u64 v;
 
-	take(in, &v, sizeof(v));
+	take_filled(in, &v, sizeof(v));
 	return v;
 }
 
@@ -51,7 +41,7 @@ static u64 take_address(struct input *in, const struct host_fix *f)
 {
 	u8 how[4];
 
-	take(in, how, sizeof(how));
+	take_filled(in, how, sizeof(how));
 	switch (how[0] & 7) {
 	case 0: return take_u64(in);
 	case 1:
@@ -69,7 +59,7 @@ static void hypercall(struct input *in, struct host_fix *f, struct vp *vp, enum 
 	u64 gpa;
 	u16 len;
 
-	take(in, head, sizeof(head));
+	take_filled(in, head, sizeof(head));
 	r->rcx = head[0] | (head[1] & 128 ? 0x8000 : 0);
 	if (head[1] & 1)
 		r->rcx |= HV_CONTROL_FAST;
@@ -90,7 +80,7 @@ static void hypercall(struct input *in, struct host_fix *f, struct vp *vp, enum 
 		page = vtl == VTL2 ? memory_at(&f->vm.mem, gpa, len)
 				   : memory_at_vtl0(&f->vm.mem, gpa, len, HV_MAP_GPA_WRITABLE);
 		if (page) {
-			take(in, page, len);
+			take_filled(in, page, len);
 			if (head[2] & 8 && len >= 8)
 				memset(page, 0xff, 8); /* own partition */
 			if (head[2] & 8 && len >= 13)
@@ -185,7 +175,7 @@ static void step(struct input *in, struct host_fix *f)
 	u32 msr;
 	u64 v;
 
-	take(in, head, sizeof(head));
+	take_filled(in, head, sizeof(head));
 	vp = &f->vp[head[1] & 3];
 	vtl = head[1] & 0x80 ? VTL2 : VTL0;
 	msr = HV_MSR_FIRST + (head[2] | (head[3] & 1u) << 8);

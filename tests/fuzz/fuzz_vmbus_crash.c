@@ -5,10 +5,8 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "common/vmbus/crash.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define MAX_SIZE   40000u
 #define RING_PAGES 3u
@@ -21,30 +19,10 @@ struct world {
 	struct vmbus_rx rx;
 	struct vmbus_tx tx;
 	struct vmbus_pipe pipe;
-	const u8 *in;
-	size_t left;
+	struct input in;
 	bool dumping, refuse, again;
 	u64 len;
 };
-
-static u8 next(struct world *w)
-{
-	if (!w->left)
-		return 0;
-	w->left--;
-	return *w->in++;
-}
-
-static int post(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
-{
-	(void)ctx, (void)vtl, (void)vp, (void)sint, (void)msg, (void)len;
-	return 0;
-}
-
-static void signal_guest(void *ctx, u8 vtl, u32 vp, u8 sint, u16 flag)
-{
-	(void)ctx, (void)vtl, (void)vp, (void)sint, (void)flag;
-}
 
 static u8 *page(void *ctx, u64 pfn)
 {
@@ -52,7 +30,7 @@ static u8 *page(void *ctx, u64 pfn)
 }
 
 static const struct vmbus_server_ops server_ops = {
-	.post = post, .signal = signal_guest, .page = page};
+	.post = post_nothing, .signal = signal_nothing, .page = page};
 
 static bool on_start(void *ctx)
 {
@@ -66,14 +44,12 @@ static bool on_start(void *ctx)
 
 static bool on_write(void *ctx, const void *data, u32 len)
 {
-	static volatile u8 sum;
 	struct world *w = ctx;
 
 	w->len += len;
 	if (!w->dumping || !len || len > CRASH_CHUNK || w->len > MAX_SIZE)
 		abort();
-	for (u32 i = 0; i < len; i++)
-		sum = (u8)(sum + ((const u8 *)data)[i]);
+	touch(data, len);
 	return !w->refuse;
 }
 
@@ -147,15 +123,15 @@ static void request(struct world *w, u8 kind)
 {
 	static const u8 sizes[] = {24, 24, 24, 36, 255};
 	u8 msg[320] = {0};
-	size_t len = kind < 5 ? sizes[kind] : next(w);
+	size_t len = kind < 5 ? sizes[kind] : next(&w->in);
 	bool signal = false;
 
 	if (kind == 4)
 		len = 289;
 	put_le64(msg + 16, kind ? 0x101u + kind : CRASH_CAPABILITIES);
 	if (kind == 3) {
-		put_le64(msg + 24, next(w) & 1 ? w->len : next(w) * 0x123456789ull);
-		put_le32(msg + 32, next(w) * 64u);
+		put_le64(msg + 24, next(&w->in) & 1 ? w->len : next(&w->in) * 0x123456789ull);
+		put_le32(msg + 32, next(&w->in) * 64u);
 	}
 	vmbus_pipe_send(&w->pipe, msg, len, &signal);
 }
@@ -163,20 +139,20 @@ static void request(struct world *w, u8 kind)
 static void step(struct world *w)
 {
 	static u8 bytes[CRASH_CHUNK];
-	u8 close[16] = {VMBUS_MSG_CLOSE}, op = next(w), at;
+	u8 close[16] = {VMBUS_MSG_CLOSE}, op = next(&w->in), at;
 	bool signal = false;
 	size_t len;
 
 	switch (op & 7) {
 	case 0:
 	case 1: request(w, op >> 3 & 7); break;
-	case 2: vmbus_pipe_send(&w->pipe, bytes, next(w) * 64u, &signal); break;
+	case 2: vmbus_pipe_send(&w->pipe, bytes, next(&w->in) * 64u, &signal); break;
 	case 3: vmbus_channel_signalled(w->c.ch); break;
 	case 4: vmbus_pipe_recv(&w->pipe, bytes, 64, &len, &signal); break;
 	case 5:
 		/* anything anywhere in the ring or its indices */
-		at = next(w);
-		w->page[next(w) % PAGES][(at < 16 ? at : at * 16u)] = next(w);
+		at = next(&w->in);
+		w->page[next(&w->in) % PAGES][(at < 16 ? at : at * 16u)] = next(&w->in);
 		break;
 	case 6: w->refuse = op & 8; break;
 	default:
@@ -193,18 +169,13 @@ static void step(struct world *w)
 	}
 }
 
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level, (void)line;
-}
-
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static const struct vmbus_server_config config = {.name = "fuzz"};
 	static struct world w;
 
 	log_set_sink(no_log);
-	w = (struct world){.in = data, .left = size};
+	w = (struct world){.in = {data, size}};
 	for (unsigned i = 0; i < PAGES; i++) {
 		w.page[i] = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
 		memset(w.page[i], 0, PAGE_SIZE);
@@ -212,7 +183,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	w.s = vmbus_server_new(&config, &server_ops, &w);
 	if (w.s && vmbus_crash_init(&w.c, w.s, MAX_SIZE, &ops, &w)) {
 		open_channel(&w);
-		while (w.left)
+		while (w.in.left)
 			step(&w);
 		vmbus_crash_end(&w.c);
 		if (w.dumping)

@@ -8,11 +8,9 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "common/protobuf.h"
 #include "common/vmbus/ic.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define HALF  5 /* pages of one ring: 4 of data, as Linux has it */
 #define PAGES (4 * 2 * HALF)
@@ -30,8 +28,7 @@ struct part {
 struct world {
 	struct vmbus_server *s;
 	struct part part[4];
-	const u8 *in;
-	size_t left;
+	struct input in;
 	u64 now;
 	u32 gpadl;
 	bool kvp_running;
@@ -42,43 +39,6 @@ struct world {
 static u8 memory[PAGES][PAGE_SIZE] __attribute__((aligned(4096)));
 static u8 *pages[PAGES];
 
-static u8 next(struct world *w)
-{
-	if (!w->left)
-		return 0;
-	w->left--;
-	return *w->in++;
-}
-
-static size_t take(struct world *w, void *out, size_t len)
-{
-	len = MIN(len, w->left);
-	memcpy(out, w->in, len);
-	w->in += len;
-	w->left -= len;
-	return len;
-}
-
-static int post(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
-{
-	(void)ctx;
-	(void)vtl;
-	(void)vp;
-	(void)sint;
-	(void)msg;
-	(void)len;
-	return 0;
-}
-
-static void signal_guest(void *ctx, u8 vtl, u32 vp, u8 sint, u16 flag)
-{
-	(void)ctx;
-	(void)vtl;
-	(void)vp;
-	(void)sint;
-	(void)flag;
-}
-
 static u8 *page(void *ctx, u64 pfn)
 {
 	(void)ctx;
@@ -86,7 +46,7 @@ static u8 *page(void *ctx, u64 pfn)
 }
 
 static const struct vmbus_server_ops server_ops = {
-	.post = post, .signal = signal_guest, .page = page};
+	.post = post_nothing, .signal = signal_nothing, .page = page};
 
 /* --- the host's side */
 
@@ -132,10 +92,10 @@ static void kvp_request(struct world *w)
 	struct vmbus_ic *ic = &w->part[3].ic;
 	bool was = w->kvp_running;
 	char key[300], value[1100];
-	u8 op = next(w), pool = next(w) % 6;
+	u8 op = next(&w->in), pool = next(&w->in) % 6;
 
-	key[take(w, key, next(w))] = 0;
-	value[take(w, value, next(w) * 4u)] = 0;
+	key[take(&w->in, key, next(&w->in))] = 0;
+	value[take(&w->in, value, next(&w->in) * 4u)] = 0;
 	/* it may end inside of the call */
 	w->kvp_running = true;
 	switch (op % 4) {
@@ -213,7 +173,7 @@ static void reply(struct world *w, unsigned i, const void *msg, size_t len)
 /* The host's last message as an answer, with a few bytes of it changed, or another length. */
 static void answer(struct world *w, unsigned i)
 {
-	u8 how = next(w);
+	u8 how = next(&w->in);
 	bool signal = false;
 
 	if (!w->part[i].open)
@@ -227,11 +187,11 @@ static void answer(struct world *w, unsigned i)
 	if (how & 2)
 		put_le32(w->last + 24 + 4, get_le32(w->last + 24 + 4 + 4));
 	for (unsigned n = how >> 4; n--;) {
-		size_t at = (next(w) | (size_t)next(w) << 8) % w->last_len;
+		size_t at = (next(&w->in) | (size_t)next(&w->in) << 8) % w->last_len;
 
-		take(w, w->last + at, MIN((size_t)next(w) % 32, w->last_len - at));
+		take(&w->in, w->last + at, MIN((size_t)next(&w->in) % 32, w->last_len - at));
 	}
-	reply(w, i, w->last, how & 8 ? MIN(w->last_len, (size_t)next(w) * 16) : w->last_len);
+	reply(w, i, w->last, how & 8 ? MIN(w->last_len, (size_t)next(&w->in) * 16) : w->last_len);
 }
 
 /* The version list that Linux would choose: the last of each. */
@@ -257,7 +217,7 @@ static void negotiate(struct world *w, unsigned i)
 
 static void step(struct world *w)
 {
-	u8 op = next(w), raw[512];
+	u8 op = next(&w->in), raw[512];
 	unsigned i = op >> 6;
 	size_t n;
 
@@ -268,33 +228,28 @@ static void step(struct world *w)
 	case 3:
 	case 4: answer(w, i); break;
 	case 5:
-		n = take(w, raw, next(w) * 2u);
+		n = take(&w->in, raw, next(&w->in) * 2u);
 		reply(w, i, raw, n);
 		break;
 	case 6: /* anything into the ring, its indices too */
-		n = (next(w) | (size_t)next(w) << 8) % (2 * HALF * PAGE_SIZE - 32);
+		n = (next(&w->in) | (size_t)next(&w->in) << 8) % (2 * HALF * PAGE_SIZE - 32);
 		if (n % PAGE_SIZE <= PAGE_SIZE - 32)
-			take(w, pages[i * 2 * HALF + n / PAGE_SIZE] + n % PAGE_SIZE, next(w) % 32);
+			take(&w->in, pages[i * 2 * HALF + n / PAGE_SIZE] + n % PAGE_SIZE,
+			     next(&w->in) % 32);
 		kick(w, i);
 		break;
 	case 7:
-		w->now += next(w) * 500u;
+		w->now += next(&w->in) * 500u;
 		for (i = 0; i < 4; i++)
 			vmbus_ic_tick(&w->part[i].ic);
 		break;
 	case 8: kvp_request(w); break;
 	default:
-		vmbus_ic_shutdown(&w->part[0].ic, next(w), "fuzz");
+		vmbus_ic_shutdown(&w->part[0].ic, next(&w->in), "fuzz");
 		vmbus_ic_timesync_step(&w->part[2].ic);
 		vmbus_ic_heartbeat_age(&w->part[1].ic);
 		break;
 	}
-}
-
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
@@ -306,8 +261,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct world *w = calloc(1, sizeof(*w));
 
 	log_set_sink(no_log);
-	w->in = data;
-	w->left = size;
+	w->in = (struct input){data, size};
 	/* nothing of the last input, or crashes would not come again */
 	memset(memory, 0, sizeof(memory));
 	for (unsigned i = 0; i < PAGES; i++)
@@ -319,7 +273,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	}
 	message(w, &contact, 40);
 	message(w, request, sizeof(request));
-	while (w->left)
+	while (w->in.left)
 		step(w);
 	/* whatever came before: a request ends with its time, and the guest can leave */
 	for (unsigned i = 0; i < 4; i++)

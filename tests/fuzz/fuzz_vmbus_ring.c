@@ -5,46 +5,38 @@
 
 #include "common/vmbus/hvsock.h"
 #include "common/vmbus/pipe.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define PAGES 3
 
-struct in {
-	const u8 *data;
-	size_t left;
-};
-
-static u32 next(struct in *in, unsigned bytes)
+static u32 next_be(struct input *in, unsigned bytes)
 {
 	u32 v = 0;
 
-	while (bytes-- && in->left) {
-		v = v << 8 | *in->data++;
-		in->left--;
-	}
+	while (bytes-- && in->left)
+		v = v << 8 | next(in);
 	return v;
 }
 
-static void poke(struct in *in, u8 **page)
+static void poke(struct input *in, u8 **page)
 {
-	u32 kind = next(in, 1), at;
+	u32 kind = next(in), at;
 
 	switch (kind % 4) {
 	case 0: /* an index that is valid, mostly */
 		at = (kind & 16 ? VMBUS_RING_READ : VMBUS_RING_WRITE);
-		kind = next(in, 2) % (2 * PAGE_SIZE) & ~7u;
+		kind = next_be(in, 2) % (2 * PAGE_SIZE) & ~7u;
 		memcpy(page[0] + at, &kind, 4);
 		break;
 	case 1:
-		at = next(in, 1) % 17 * 4;
-		kind = next(in, 4);
+		at = next(in) % 17 * 4;
+		kind = next_be(in, 4);
 		memcpy(page[0] + at, &kind, 4);
 		break;
 	default:
-		at = next(in, 2) % (2 * PAGE_SIZE - 64);
-		for (unsigned n = next(in, 1) % 64; n && in->left; n--, at++)
-			page[1 + at / PAGE_SIZE][at % PAGE_SIZE] = (u8)next(in, 1);
+		at = next_be(in, 2) % (2 * PAGE_SIZE - 64);
+		for (unsigned n = next(in) % 64; n && in->left; n--, at++)
+			page[1 + at / PAGE_SIZE][at % PAGE_SIZE] = next(in);
 		break;
 	}
 }
@@ -89,7 +81,7 @@ static void read_some(struct vmbus_rx *rx)
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static u8 buf[20000];
-	struct in in = {data, size};
+	struct input in = {data, size};
 	struct hybrid_request req;
 	u8 *rp[PAGES], *tp[PAGES];
 	struct vmbus_pipe pipe;
@@ -114,7 +106,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	vmbus_tx_init(&tx, tp, PAGES);
 	vmbus_pipe_init(&pipe, &rx, &tx);
 	while (in.left) {
-		switch (next(&in, 1) % 12) {
+		switch (next(&in) % 12) {
 		case 0:
 		case 1:
 		case 2: poke(&in, rp); break;
@@ -123,19 +115,19 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			if (!pipe.reading)
 				read_some(&rx);
 			break;
-		case 5: vmbus_tx_inband(&tx, 0, 0, buf, next(&in, 2) % sizeof(buf)); break;
+		case 5: vmbus_tx_inband(&tx, 0, 0, buf, next_be(&in, 2) % sizeof(buf)); break;
 		case 6: vmbus_tx_publish(&tx); break;
-		case 7: vmbus_tx_wait(&tx, next(&in, 2)); break;
-		case 8: vmbus_pipe_read(&pipe, buf, 1 + next(&in, 2) % 9000, &signal); break;
-		case 9: vmbus_pipe_write(&pipe, buf, next(&in, 2) % sizeof(buf), &signal); break;
+		case 7: vmbus_tx_wait(&tx, next_be(&in, 2)); break;
+		case 8: vmbus_pipe_read(&pipe, buf, 1 + next_be(&in, 2) % 9000, &signal); break;
+		case 9: vmbus_pipe_write(&pipe, buf, next_be(&in, 2) % sizeof(buf), &signal); break;
 		case 10:
-			if (next(&in, 1) & 1)
+			if (next(&in) & 1)
 				vmbus_pipe_recv(&pipe, buf, 1000, &len, &signal);
 			else
-				vmbus_pipe_send(&pipe, buf, next(&in, 2) % 5000, &signal);
+				vmbus_pipe_send(&pipe, buf, next_be(&in, 2) % 5000, &signal);
 			break;
 		case 11:
-			if (next(&in, 1) == 7)
+			if (next(&in) == 7)
 				vmbus_pipe_finish(&pipe, &signal);
 			vmbus_pipe_drained(&pipe);
 			vmbus_ring_recheck(&rx, &tx);

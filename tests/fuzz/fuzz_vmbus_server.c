@@ -3,18 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
 #include "common/vmbus/hvsock.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define PAGES 16
 
 struct world {
 	struct vmbus_server *s;
 	struct hvsock *h;
-	const u8 *in;
-	size_t left;
+	struct input in;
 	u8 *page[PAGES];
 	bool busy, late;
 	struct vmbus_channel *ch[4];
@@ -23,24 +20,14 @@ struct world {
 	u64 now;
 };
 
-static u8 next(struct world *w)
-{
-	if (!w->left)
-		return 0;
-	w->left--;
-	return *w->in++;
-}
-
 static int post(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
 {
 	struct world *w = ctx;
-	static volatile u8 sum;
 
 	if (len < 8 || len > VMBUS_MESSAGE_MAX || vtl > 2 || sint > 15)
 		abort();
 	(void)vp;
-	for (size_t i = 0; i < len; i++)
-		sum = (u8)(sum + ((const u8 *)msg)[i]);
+	touch(msg, len);
 	w->posts++;
 	return w->busy ? -EAGAIN : 0;
 }
@@ -84,7 +71,7 @@ static void dev_open(void *dev, struct vmbus_channel *ch, const struct vmbus_ope
 
 	(void)open;
 	if (!w->late)
-		vmbus_channel_open_done(ch, next(w) % 4 == 3);
+		vmbus_channel_open_done(ch, next(&w->in) % 4 == 3);
 }
 
 static void dev_close(void *dev, struct vmbus_channel *ch)
@@ -168,7 +155,7 @@ static void keep(struct world *w, struct hvsock_conn *c)
 static void hs_connect(void *ctx, struct hvsock_conn *c, const struct guid *service)
 {
 	(void)service;
-	switch (next(ctx) % 3) {
+	switch (next(&((struct world *)ctx)->in) % 3) {
 	case 0: hvsock_refuse(c); break;
 	case 1:
 		if (hvsock_accept(c, ctx))
@@ -202,19 +189,19 @@ static const struct hvsock_ops hs_ops = {hs_connect, hs_event, hs_event, hs_clos
 
 static void message(struct world *w)
 {
-	u8 op = next(w), msg[VMBUS_MESSAGE_MAX] = {0};
-	size_t len = next(w), n;
+	u8 op = next(&w->in), msg[VMBUS_MESSAGE_MAX] = {0};
+	size_t len = next(&w->in), n;
 	u8 *copy;
 
 	if (len > sizeof(msg) + 2)
 		len %= sizeof(msg);
-	n = MIN(MIN(len, w->left), sizeof(msg) - 4);
+	n = MIN(MIN(len, w->in.left), sizeof(msg) - 4);
 	/* the type by itself, so that the fuzzer need not find the padding */
 	msg[0] = op % 32;
 	if (n > 4) {
-		memcpy(msg + 8, w->in, MIN(n, sizeof(msg) - 8));
-		w->in += n;
-		w->left -= n;
+		memcpy(msg + 8, w->in.data, MIN(n, sizeof(msg) - 8));
+		w->in.data += n;
+		w->in.left -= n;
 	}
 	copy = malloc(len ? len : 1);
 	memset(copy, 0, len);
@@ -253,10 +240,10 @@ static void good_open(struct world *w, u16 channel, unsigned kind)
 
 static void step(struct world *w)
 {
-	u8 op = next(w), arg = next(w);
+	u8 op = next(&w->in), arg = next(&w->in);
 	struct vmbus_channel *ch = w->ch[arg % 4];
 	struct hvsock_conn *c = w->conn[arg % 4];
-	u32 id = next(w);
+	u32 id = next(&w->in);
 
 	switch (op % 24) {
 	default: message(w); break;
@@ -290,8 +277,8 @@ static void step(struct world *w)
 		break;
 	case 17: vmbus_server_event(w->s, 0x2000 + id + (arg & 0x80 ? 1024 : 0)); break;
 	case 18: /* ring contents */
-		for (unsigned i = 0; i < 16 && w->left; i++)
-			w->page[id % PAGES][(arg & 0x80 ? 0 : arg * 32) + i] = next(w);
+		for (unsigned i = 0; i < 16 && w->in.left; i++)
+			w->page[id % PAGES][(arg & 0x80 ? 0 : arg * 32) + i] = next(&w->in);
 		break;
 	case 19: good_open(w, (u16)(arg & 0x80 ? 1024 + id : 1 + arg % 4), id); break;
 	case 20:
@@ -324,16 +311,10 @@ static void step(struct world *w)
 	}
 }
 
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
-
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static const struct vmbus_server_config cfg = {.name = "fuzz", .vps = 4, .features = 0xff};
-	struct world w = {.in = data, .left = size};
+	struct world w = {.in = {data, size}};
 	struct vmbus_server_info info;
 	struct vmbus_channel_info ci;
 
@@ -346,7 +327,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		add(&w, i);
 	if (size && data[0] & 1)
 		good_open(&w, 1, 4 | data[0] >> 1);
-	while (w.left)
+	while (w.in.left)
 		step(&w);
 	vmbus_server_describe(w.s, &info);
 	if (info.queued > 64 + 2048 || info.gpadls > GPADL_MAX_COUNT)
