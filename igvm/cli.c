@@ -75,6 +75,17 @@ int cli_read_file(const char *path, struct blob *out)
 	return ret;
 }
 
+int cli_open_image(const char *path, struct blob *out, struct igvm *ig)
+{
+	int ret = cli_read_file(path, out);
+	struct igvm_error err;
+
+	if (ret || !igvm_open(ig, out->data, out->len, &err))
+		return ret;
+	free((void *)out->data);
+	return cli_failed_with(path, &err);
+}
+
 struct igvm_key *cli_read_private_key(const char *path)
 {
 	struct igvm_key *key;
@@ -149,6 +160,18 @@ int cli_write_image(const char *path, const void *data, size_t len)
 	}
 	putchar('\n');
 	json_decref(parts);
+	return 0;
+}
+
+int cli_parse_u32(const char *text, u32 *value)
+{
+	unsigned long long number;
+	char *end;
+
+	number = strtoull(text, &end, 0);
+	if (*end || end == text || number > 0xffffffff)
+		return -1;
+	*value = (u32)number;
 	return 0;
 }
 

@@ -14,6 +14,8 @@ int cli_failed_with(const char *path, const struct igvm_error *err);
 
 /* Reads a regular file of less than 4 GiB. out->data: free() it. Returns an exit code. */
 int cli_read_file(const char *path, struct blob *out);
+/* The same, and opens it as an IGVM file, whose headers stay in out->data. Returns an exit code. */
+int cli_open_image(const char *path, struct blob *out, struct igvm *ig);
 /* A private key in PEM form, or NULL after a line on stderr. igvm_key_free() it. */
 struct igvm_key *cli_read_private_key(const char *path);
 /* Through a second name, so that no reader sees half a file. Returns an exit code. */
@@ -23,6 +25,9 @@ int cli_write_image(const char *path, const void *data, size_t len);
 
 /* Platform bit by igvm_platform_name(), or short: "snp", "vbs". -1: the file has none such */
 int cli_find_platform(const struct igvm *ig, const char *name, u32 *mask);
+
+/* A number (0x.. is hexadecimal) that fits. -1: it is none such */
+int cli_parse_u32(const char *text, u32 *value);
 
 /* One file each: igvm/cmd_NAME.c. They return the exit code. */
 int cmd_build(int argc, char **argv);

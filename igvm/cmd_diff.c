@@ -73,15 +73,7 @@ static void print_difference(void *ctx, const struct igvm_difference *d)
 /* Files that cannot be compared are no difference: exit code 2, as of wrong usage. */
 static int open_image(const char *path, struct blob *file, struct igvm *ig)
 {
-	struct igvm_error err;
-
-	if (cli_read_file(path, file))
-		return CLI_EXIT_USAGE;
-	if (!igvm_open(ig, file->data, file->len, &err))
-		return 0;
-	cli_failed_with(path, &err);
-	free((void *)file->data);
-	return CLI_EXIT_USAGE;
+	return cli_open_image(path, file, ig) ? CLI_EXIT_USAGE : 0;
 }
 
 static int compare(const struct igvm *a, const struct igvm *b, struct printer *p)

@@ -154,7 +154,6 @@ int cmd_extract(int argc, char **argv)
 						{0}};
 	struct options o = {.folder = "."};
 	const char *platform = NULL;
-	struct igvm_error err;
 	struct blob file;
 	struct igvm ig;
 	u32 mask = ~0u;
@@ -173,12 +172,10 @@ int cmd_extract(int argc, char **argv)
 		return cli_usage_error("extract: needs a file", NULL);
 	o.names = argv + optind + 1;
 	o.count = argc - optind - 1;
-	ret = cli_read_file(argv[optind], &file);
+	ret = cli_open_image(argv[optind], &file, &ig);
 	if (ret)
 		return ret;
-	if (igvm_open(&ig, file.data, file.len, &err))
-		ret = cli_failed_with(argv[optind], &err);
-	else if (platform && cli_find_platform(&ig, platform, &mask))
+	if (platform && cli_find_platform(&ig, platform, &mask))
 		ret = cli_failed(argv[optind], "has no such platform");
 	else
 		ret = extract(&ig, mask, argv[optind], &o);

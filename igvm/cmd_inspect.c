@@ -15,7 +15,6 @@ int cmd_inspect(int argc, char **argv)
 						{"platform", required_argument, NULL, 'p'},
 						{0}};
 	const char *platform = NULL;
-	struct igvm_error err;
 	struct igvm ig;
 	struct blob file;
 	json_t *description;
@@ -33,17 +32,13 @@ int cmd_inspect(int argc, char **argv)
 	}
 	if (optind + 1 != argc)
 		return cli_usage_error("inspect: needs one file", NULL);
-	ret = cli_read_file(argv[optind], &file);
+	ret = cli_open_image(argv[optind], &file, &ig);
 	if (ret)
 		return ret;
-	if (igvm_open(&ig, file.data, file.len, &err))
-		ret = cli_failed_with(argv[optind], &err);
-	else if (platform && cli_find_platform(&ig, platform, &mask))
-		ret = cli_failed(argv[optind], "has no such platform (vsm, sev-snp, tdx, native, "
-					       "sev, sev-es, cca)");
-	if (ret) {
+	if (platform && cli_find_platform(&ig, platform, &mask)) {
 		free((void *)file.data);
-		return ret;
+		return cli_failed(argv[optind], "has no such platform (vsm, sev-snp, tdx, native, "
+						"sev, sev-es, cca)");
 	}
 	description = inspect_describe_some(&ig, mask, headers || json);
 	if (!description) {

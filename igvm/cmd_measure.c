@@ -19,7 +19,7 @@ struct options {
 	bool explain;
 	bool digest_only;
 	bool has_svn;
-	u64 svn;
+	u32 svn;
 };
 
 /* What is known of one platform */
@@ -235,7 +235,7 @@ static int write_id_block(const struct options *o, const struct result *r)
 	if (r->id_block)
 		identity = r->id.identity;
 	if (o->has_svn)
-		identity.guest_svn = (u32)o->svn;
+		identity.guest_svn = o->svn;
 	igvm_snp_id_block(r->m.digest, &identity, r->policy, block);
 	return cli_write_file(o->id_block, block, sizeof(block));
 }
@@ -322,7 +322,6 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"as-igvmmeasure", no_argument, NULL, AS_IGVMMEASURE},
 		{"native-zero", no_argument, NULL, NATIVE_ZERO},
 		{0}};
-	char *end;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -335,8 +334,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case 'i': o->id_block = optarg; break;
 		case 's':
 			o->has_svn = true;
-			o->svn = strtoull(optarg, &end, 0);
-			if (*end || end == optarg || o->svn > 0xffffffff)
+			if (cli_parse_u32(optarg, &o->svn))
 				return cli_usage_error("measure: --svn is no number", optarg);
 			break;
 		case AS_IGVMMEASURE: o->flags |= IGVM_MEASURE_AS_IGVMMEASURE; break;
@@ -358,20 +356,16 @@ static int parse_options(int argc, char **argv, struct options *o)
 int cmd_measure(int argc, char **argv)
 {
 	struct options o = {0};
-	struct igvm_error err;
 	struct igvm ig;
 	struct blob file;
 	int ret;
 
 	ret = parse_options(argc, argv, &o);
 	if (!ret)
-		ret = cli_read_file(argv[optind], &file);
+		ret = cli_open_image(argv[optind], &file, &ig);
 	if (ret)
 		return ret;
-	if (igvm_open(&ig, file.data, file.len, &err))
-		ret = cli_failed_with(argv[optind], &err);
-	else
-		ret = measure_file(&ig, argv[optind], &o);
+	ret = measure_file(&ig, argv[optind], &o);
 	free((void *)file.data);
 	if (!ret && fflush(stdout))
 		ret = cli_failed("standard output", strerror(errno));

@@ -204,8 +204,6 @@ static int parse_options(int argc, char **argv, struct options *o)
 						{"platform", required_argument, NULL, 'p'},
 						{"replace", no_argument, NULL, 'r'},
 						{0}};
-	unsigned long long svn;
-	char *end;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
@@ -222,10 +220,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 				return cli_usage_error("sign: --image-id", optarg);
 			break;
 		case 's':
-			svn = strtoull(optarg, &end, 0);
-			if (*end || end == optarg || svn > 0xffffffff)
+			if (cli_parse_u32(optarg, &o->identity.guest_svn))
 				return cli_usage_error("sign: --guest-svn is no number", optarg);
-			o->identity.guest_svn = (u32)svn;
 			o->has_svn = true;
 			break;
 		case 'B': o->id_block = optarg; break;

@@ -379,19 +379,15 @@ int cmd_verify(int argc, char **argv)
 {
 	struct options o = {0};
 	struct check c = {.o = &o};
-	struct igvm_error err;
 	struct blob file;
 	int ret;
 
 	ret = parse_options(argc, argv, &o);
 	if (!ret)
-		ret = cli_read_file(argv[optind], &file);
+		ret = cli_open_image(argv[optind], &file, &c.ig);
 	if (ret)
 		return ret;
-	if (igvm_open(&c.ig, file.data, file.len, &err))
-		ret = cli_failed_with(argv[optind], &err);
-	else
-		ret = verify(&c, argv[optind]);
+	ret = verify(&c, argv[optind]);
 	page_list_free(&c.expected);
 	free((void *)file.data);
 	if (fflush(stdout) && !ret)
