@@ -133,7 +133,8 @@ static enum vmbus_gpadl_result take(struct vmbus_gpadls *t, struct vmbus_gpadl *
 {
 	size_t n = MIN(len / sizeof(u64), (size_t)(g->words - g->filled));
 
-	memcpy(g->data + g->filled, data, n * sizeof(u64));
+	if (n)
+		memcpy(g->data + g->filled, data, n * sizeof(u64));
 	g->filled += (u16)n;
 	if (g->filled < g->words)
 		return GPADL_MORE;
