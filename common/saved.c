@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#define DEPTH_MAX 8 /* of structs in structs; tables are ours, so this only guards a loop in them \
-		     */
+#define DEPTH_MAX 8 /* of structs in structs: guards against a loop in our tables */
 
 static u64 load(const u8 *at, size_t size)
 {
