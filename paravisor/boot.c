@@ -17,7 +17,14 @@ static const char *const name[BOOT_POINTS] = {
 	[BOOT_GUEST_ENTRY] = "guest_entry_us",
 };
 
-static u64 reached[BOOT_POINTS]; /* 0: not yet */
+static struct {
+	u64 reached[BOOT_POINTS]; /* 0: not yet */
+} timeline;
+
+static const struct saved_field fields[] = {
+	SAVED_NUMBERS(1, __typeof__(timeline), reached, UINT64_MAX),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
 
 static u64 now_us(void)
 {
@@ -31,7 +38,7 @@ void boot_reached_at(enum boot_point point, u64 us)
 {
 	u64 none = 0;
 
-	__atomic_compare_exchange_n(&reached[point], &none, us, false, __ATOMIC_RELAXED,
+	__atomic_compare_exchange_n(&timeline.reached[point], &none, us, false, __ATOMIC_RELAXED,
 				    __ATOMIC_RELAXED);
 }
 
@@ -58,10 +65,20 @@ bool boot_init_record(const char *record, u64 *us)
 	return end > at + 1 && (*end == ',' || *end == ';');
 }
 
+void boot_save(struct pb_writer *out)
+{
+	saved_write(out, &layout, &timeline);
+}
+
+bool boot_restore(struct pb_bytes state)
+{
+	return saved_read(state, &layout, &timeline);
+}
+
 void boot_inspect(struct inspect *dir)
 {
 	for (unsigned i = 0; i < BOOT_POINTS; i++) {
-		u64 us = __atomic_load_n(&reached[i], __ATOMIC_RELAXED);
+		u64 us = __atomic_load_n(&timeline.reached[i], __ATOMIC_RELAXED);
 
 		if (us)
 			inspect_u64(dir, name[i], us);

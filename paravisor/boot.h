@@ -6,6 +6,7 @@
 #define PARAPET_PARAVISOR_BOOT_H
 
 #include "common/inspect.h"
+#include "common/saved.h"
 
 enum boot_point {
 	BOOT_INIT, /* the kernel runs the first program */
@@ -26,6 +27,9 @@ void boot_reached(enum boot_point point);
 void boot_reached_at(enum boot_point point, u64 us);
 /* True for the record of /dev/kmsg (NUL-terminated) that tells of BOOT_INIT. */
 bool boot_init_record(const char *record, u64 *us);
+
+void boot_save(struct pb_writer *out);
+bool boot_restore(struct pb_bytes state);
 
 /* Points that have been reached, as POINT_us; uptime_us. */
 void boot_inspect(struct inspect *dir);

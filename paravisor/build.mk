@@ -3,12 +3,12 @@ paravisor_LIB := paravisor/acpi.c paravisor/boot.c paravisor/config.c paravisor/
 	paravisor/stats.c paravisor/vmbus/relay.c paravisor/vmbus/relay_save.c \
 	paravisor/vmbus/relay_inspect.c $(addprefix paravisor/diag/, child.c conn.c control.c data.c inspect_service.c \
 	link.c loop.c policy.c proc.c pump.c server.c service.c tree.c) \
-	paravisor/crash/filter.c paravisor/crash/maps.c
+	paravisor/crash/filter.c paravisor/crash/maps.c paravisor/servicing/state.c
 paravisor_MAIN := paravisor/file.c paravisor/gmem.c paravisor/hostlink.c paravisor/init.c \
 	paravisor/inspection.c paravisor/intercept.c paravisor/klog.c paravisor/machine.c paravisor/main.c \
 	paravisor/mshv.c paravisor/paravisor.c paravisor/protect.c paravisor/report.c \
 	$(addprefix paravisor/crash/,crash_main.c device.c dump_main.c tool.c) \
-	paravisor/stop.c paravisor/thread.c paravisor/diag/main.c paravisor/vmbus/vmbus.c \
+	paravisor/servicing/servicing.c paravisor/stop.c paravisor/thread.c paravisor/diag/main.c paravisor/vmbus/vmbus.c \
 	paravisor/vp.c paravisor/vp_regs.c
 
 # The commit of the sources, for the image's build_info; empty where they are not under git.

@@ -3,6 +3,19 @@
 
 #include <string.h>
 
+static const struct saved_field fields[] = {
+	SAVED_NUMBER(1, struct console, out_head, CONSOLE_OUT_SIZE - 1),
+	SAVED_NUMBER(2, struct console, out_count, CONSOLE_OUT_SIZE),
+	SAVED_NUMBER(3, struct console, in_head, CONSOLE_IN_SIZE - 1),
+	SAVED_NUMBER(4, struct console, in_count, CONSOLE_IN_SIZE),
+	SAVED_NUMBER(5, struct console, credit_owed, CONSOLE_IN_SIZE),
+	SAVED_ANY(6, struct console, deadline),
+	SAVED_ANY(7, struct console, dropped),
+	SAVED_NUMBERS(8, struct console, out, UINT8_MAX),
+	SAVED_NUMBERS(9, struct console, in, UINT8_MAX),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+
 void console_init(struct console *console)
 {
 	memset(console, 0, sizeof(*console));
@@ -78,4 +91,19 @@ u32 console_take_credit(struct console *console)
 
 	console->credit_owed -= credit;
 	return credit;
+}
+
+void console_save(const struct console *console, struct pb_writer *out)
+{
+	saved_write(out, &layout, console);
+}
+
+bool console_restore(struct console *console, struct pb_bytes state)
+{
+	struct console restored = *console;
+
+	if (!saved_read(state, &layout, &restored))
+		return false;
+	*console = restored;
+	return true;
 }

@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_CONSOLE_H
 #define PARAPET_PARAVISOR_CONSOLE_H
 
-#include "common/types.h"
+#include "common/saved.h"
 
 /*
  * Pure state without lock: the owner serialises calls.
@@ -40,5 +40,9 @@ void console_consume(struct console *console, size_t size);
 /* Is there enough credit to be worth a message? And that credit, to be sent; 0 if not. */
 bool console_owes_credit(const struct console *console);
 u32 console_take_credit(struct console *console);
+
+void console_save(const struct console *console, struct pb_writer *out);
+/* False, and the console is as it was: malformed. */
+bool console_restore(struct console *console, struct pb_bytes state);
 
 #endif

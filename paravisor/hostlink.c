@@ -7,6 +7,7 @@
 #include "paravisor/thread.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,6 +15,8 @@
 #define POST_FIRST_WAIT_NS 50000
 #define POST_MAX_WAIT_NS   10000000
 
+/* Held while a message is taken and worked on. */
+static pthread_mutex_t receive_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool link_absent;
 static hostlink_receive_fn on_receive;
 static hostlink_other_fn on_other;
@@ -66,11 +69,16 @@ static void *receive_loop(void *arg)
 	(void)arg;
 	for (;;) {
 		struct hv_message raw;
-		int result = mshv_read_message(&raw);
+		int result;
 
-		if (result == 0) {
+		pthread_mutex_lock(&receive_lock);
+		result = mshv_read_message(&raw);
+		if (result == 0)
 			receive_one(&raw);
-		} else if (result != -EINTR && result != -EAGAIN) {
+		pthread_mutex_unlock(&receive_lock);
+		if (result == -EAGAIN)
+			result = mshv_wait_message();
+		if (result && result != -EINTR) {
 			log_warn("receive from the host: %s", strerror(-result));
 			return NULL;
 		}
@@ -88,4 +96,14 @@ bool hostlink_start(hostlink_receive_fn receive, hostlink_other_fn other)
 	on_receive = receive;
 	on_other = other;
 	return thread_start("hostlink", THREAD_URGENT, receive_loop, NULL);
+}
+
+void hostlink_stop(void)
+{
+	pthread_mutex_lock(&receive_lock);
+}
+
+void hostlink_go_on(void)
+{
+	pthread_mutex_unlock(&receive_lock);
 }

@@ -18,4 +18,11 @@ typedef void (*hostlink_other_fn)(const void *payload, size_t size);
 /* Starts the receive thread. False when it cannot start; posting works without it. */
 bool hostlink_start(hostlink_receive_fn receive, hostlink_other_fn other);
 
+/*
+ * Between the two no message is taken from the host, and none is in anybody's hands; what comes
+ * waits in the kernel. Posting goes on.
+ */
+void hostlink_stop(void);
+void hostlink_go_on(void);
+
 #endif

@@ -5,6 +5,7 @@
 #include "paravisor/diag/control.h"
 #include "paravisor/diag/link.h"
 #include "paravisor/machine.h"
+#include "paravisor/servicing/servicing.h"
 #include "paravisor/thread.h"
 #include "paravisor/vmbus/vmbus.h"
 #include "paravisor/vp.h"
@@ -19,6 +20,7 @@
 
 static const struct config *config;
 static bool paused; /* changed by the serving thread only */
+static struct control_pending first = {.listener = -1, .client = -1};
 
 /* --- trace/filter: the level of this process's log lines */
 
@@ -170,6 +172,8 @@ static void describe(void *context, struct inspect *root)
 		describe_memory(&dir);
 	if (inspect_enter(&vm, "chipset", &dir))
 		describe_chipset(&dir);
+	if (inspect_enter(&vm, "servicing", &dir))
+		servicing_inspect(&dir);
 	vmbus_inspect(&vm);
 }
 
@@ -204,6 +208,18 @@ static const char *resume_guest(void *context)
 	return NULL;
 }
 
+static const char *restart(void *context, const struct control_pending *pending)
+{
+	(void)context;
+	return servicing_restart(paused, pending);
+}
+
+static const char *save(void *context, struct pb_writer *out)
+{
+	(void)context;
+	return servicing_save(paused, out);
+}
+
 /* The kernel's line about the first program is among its oldest. */
 static void find_init(void)
 {
@@ -230,19 +246,31 @@ static void find_init(void)
 static void *serve(void *arg)
 {
 	const struct control_ops ops = {
-		.inspect = describe, .start = start, .pause = pause_guest, .resume = resume_guest};
-	int listener = control_listen(LINK_PATH);
+		.inspect = describe,
+		.start = start,
+		.restart = restart,
+		.pause = pause_guest,
+		.resume = resume_guest,
+		.save = save,
+	};
+	int listener = first.listener;
 
 	(void)arg;
-	find_init();
+	if (listener < 0) {
+		listener = control_listen(LINK_PATH);
+		find_init();
+	}
 	if (listener >= 0)
-		control_serve(listener, &ops);
+		control_serve(listener, &ops, &first);
 	log_warn("%s: %s; diagnostics see no state of the guest", LINK_PATH, strerror(errno));
 	return NULL;
 }
 
-bool inspection_start(const struct config *c)
+bool inspection_start(const struct config *c, const struct control_pending *pending, bool held)
 {
 	config = c;
+	paused = held;
+	if (pending)
+		first = *pending;
 	return thread_start("inspect", THREAD_SERVICE, serve, NULL);
 }

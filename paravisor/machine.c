@@ -477,3 +477,70 @@ void machine_inspect(const struct dev_inspect *out)
 	chipset_inspect(&chipset, out);
 	leave();
 }
+
+/* ---- from one process to the next ---- */
+
+enum {
+	SAVED_CHIPSET = 1,
+	SAVED_CONSOLE = 2, /* one per port, in order */
+	SAVED_WALL_OFFSET = 3,
+};
+
+void machine_stop(void)
+{
+	pthread_mutex_lock(&post_lock);
+	pthread_mutex_lock(&chipset_lock);
+}
+
+void machine_go_on(void)
+{
+	pthread_mutex_unlock(&chipset_lock);
+	pthread_mutex_unlock(&post_lock);
+}
+
+void machine_save(struct pb_writer *out)
+{
+	size_t mark = pb_begin(out, SAVED_CHIPSET);
+
+	chipset_save(&chipset, out);
+	pb_end(out, mark);
+	for (unsigned i = 0; i < MACHINE_PORTS; i++) {
+		mark = pb_begin(out, SAVED_CONSOLE);
+		console_save(&console[i], out);
+		pb_end(out, mark);
+	}
+	pb_put_s64_zigzag(out, SAVED_WALL_OFFSET, wall_offset_ns);
+}
+
+static bool restore_locked(struct pb_bytes state)
+{
+	bool good = true, have_chipset = false;
+	struct pb_reader r;
+	struct pb_field f;
+	unsigned ports = 0;
+
+	pb_reader_init(&r, state);
+	while (good && pb_next(&r, &f)) {
+		if (pb_is(&r, &f, SAVED_CHIPSET, PB_BYTES)) {
+			good = !have_chipset && chipset_restore(&chipset, f.bytes);
+			have_chipset = true;
+		} else if (pb_is(&r, &f, SAVED_CONSOLE, PB_BYTES)) {
+			good = ports < MACHINE_PORTS && console_restore(&console[ports++], f.bytes);
+		} else if (pb_is(&r, &f, SAVED_WALL_OFFSET, PB_VARINT)) {
+			wall_offset_ns = pb_zigzag(f.value);
+		}
+	}
+	return good && !r.failed && have_chipset && ports == MACHINE_PORTS;
+}
+
+bool machine_restore(struct pb_bytes state)
+{
+	bool good;
+
+	pthread_mutex_lock(&chipset_lock);
+	good = restore_locked(state);
+	/* whatever waited for room or for its time is looked at */
+	todo |= TODO_INPUT;
+	leave();
+	return good;
+}

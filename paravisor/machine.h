@@ -3,6 +3,7 @@
 #define PARAPET_PARAVISOR_MACHINE_H
 
 #include "paravisor/acpi.h"
+#include "common/protobuf.h"
 #include "vtl2-devices/iface.h"
 
 /*
@@ -38,5 +39,13 @@ void machine_press_power_button(void);
 void machine_flush(void);
 
 void machine_inspect(const struct dev_inspect *out);
+
+/* Between the two all other calls wait. */
+void machine_stop(void);
+void machine_go_on(void);
+/* The state of chipset, consoles and clock; while stopped. */
+void machine_save(struct pb_writer *out);
+/* Right after machine_init. False: malformed. */
+bool machine_restore(struct pb_bytes state);
 
 #endif

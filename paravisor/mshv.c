@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -25,9 +26,9 @@ static int device_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, (int)request, arg);
 }
 
-static int open_device(const char *path)
+static int open_device(const char *path, int flags)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDWR | O_CLOEXEC | flags);
 
 	if (fd < 0)
 		log_error("%s: %s", path, strerror(errno));
@@ -36,7 +37,7 @@ static int open_device(const char *path)
 
 bool mshv_open_sint(void)
 {
-	sint_fd = open_device("/dev/mshv_sint");
+	sint_fd = open_device("/dev/mshv_sint", O_NONBLOCK);
 	return sint_fd >= 0;
 }
 
@@ -65,7 +66,7 @@ static bool setup_hypercalls(void)
 bool mshv_open(void)
 {
 	u32 capability = MSHV_CAP_REGISTER_PAGE;
-	int fd = open_device("/dev/mshv");
+	int fd = open_device("/dev/mshv", 0);
 
 	if (fd < 0)
 		return false;
@@ -74,8 +75,8 @@ bool mshv_open(void)
 		log_error("MSHV_CREATE_VTL: %s", strerror(errno));
 	has_register_page = device_ioctl(fd, MSHV_CHECK_EXTENSION, &capability) == 1;
 	close(fd);
-	hvcall_fd = open_device("/dev/mshv_hvcall");
-	low_fd = open_device("/dev/mshv_vtl_low");
+	hvcall_fd = open_device("/dev/mshv_hvcall", 0);
+	low_fd = open_device("/dev/mshv_vtl_low", 0);
 	if (vtl_fd < 0 || hvcall_fd < 0 || low_fd < 0 || !mshv_open_sint())
 		return false;
 	return setup_hypercalls();
@@ -221,4 +222,11 @@ int mshv_read_message(struct hv_message *message)
 	if (n < 0)
 		return -errno;
 	return n == (ssize_t)sizeof(*message) ? 0 : -EIO;
+}
+
+int mshv_wait_message(void)
+{
+	struct pollfd polled = {.fd = sint_fd, .events = POLLIN};
+
+	return poll(&polled, 1, -1) < 0 ? -errno : 0;
 }

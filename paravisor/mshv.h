@@ -67,8 +67,12 @@ bool mshv_map_physical(void *at, u64 gpa, u64 size);
 
 /* Posts a message: 0, a positive hypervisor status, or -errno. */
 int mshv_post_message(u32 connection, u32 type, const void *payload, size_t size);
-/* Starts the message stream of SINT 7, and waits for one message: 0 or -errno. */
+/*
+ * The message stream of SINT 7: starts it; takes a message, -EAGAIN if there is none; waits for
+ * one. 0 or -errno.
+ */
 int mshv_unmask_messages(void);
 int mshv_read_message(struct hv_message *message);
+int mshv_wait_message(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "paravisor/programs.h"
 #include "paravisor/protect.h"
 #include "paravisor/report.h"
+#include "paravisor/servicing/servicing.h"
 #include "paravisor/stop.h"
 #include "paravisor/thread.h"
 #include "paravisor/vmbus/vmbus.h"
@@ -123,20 +124,9 @@ static void on_message(const struct hostlink_message *message)
 	}
 }
 
-int paravisor_main(int argc, char **argv)
+/* What the guest needs before its first instruction. */
+static void set_up_guest(void)
 {
-	(void)argc;
-	(void)argv;
-	klog_start("paravisor");
-	boot_reached(BOOT_PARAVISOR);
-	if (!mshv_open())
-		stop_crash("the VTL driver of this kernel is not usable");
-	read_config();
-	boot_reached(BOOT_CONFIG);
-	if (config.isolation != ISOLATION_NONE)
-		stop_crash("isolated guests are not supported yet");
-	if (!gmem_init(&config))
-		stop_crash("guest memory cannot be mapped");
 	load_guest();
 	boot_reached(BOOT_GUEST_LOADED);
 	/* register calls address the VP they run on */
@@ -144,21 +134,53 @@ int paravisor_main(int argc, char **argv)
 		stop_crash("VTL2 cannot be protected from the guest");
 	thread_unpin();
 	boot_reached(BOOT_PROTECTED);
+}
+
+/* A restart of this process keeps guest, hypervisor and host as they are, and their trust. */
+int paravisor_main(int argc, char **argv)
+{
+	struct control_pending pending;
+	bool takes_over, held = false;
+
+	klog_start("paravisor");
+	boot_reached(BOOT_PARAVISOR);
+	if (!mshv_open())
+		stop_crash("the VTL driver of this kernel is not usable");
+	takes_over = servicing_takes_over(argc, argv);
+	read_config();
+	boot_reached(BOOT_CONFIG);
+	if (config.isolation != ISOLATION_NONE)
+		stop_crash("isolated guests are not supported yet");
+	if (!gmem_init(&config))
+		stop_crash("guest memory cannot be mapped");
+	if (!takes_over)
+		set_up_guest();
 	if (!machine_init())
 		stop_crash("the guest's devices cannot be set up");
+	if (takes_over)
+		servicing_restore_machine();
 	boot_reached(BOOT_DEVICES);
 	if (!vmbus_init(&config))
 		stop_crash("the guest's VMBus cannot be set up");
-	if (hostlink_start(on_message, vmbus_receive)) {
+	if (takes_over)
+		servicing_restore_vmbus();
+	if (hostlink_start(on_message, vmbus_receive) && !takes_over) {
 		vmbus_connect();
 		hostlink_post(HOSTLINK_TIME, 0, NULL, 0);
 		/* hands out the first console credit */
 		machine_flush();
 	}
 	boot_reached(BOOT_VMBUS);
-	inspection_start(&config); /* the guest runs without it, too */
-	if (!vp_start_all(&config, &plan))
+	if (takes_over)
+		held = servicing_restore_vps(&config);
+	else
+		inspection_start(&config, NULL, false); /* the guest runs without it, too */
+	if (!vp_start_all(&config, takes_over ? NULL : &plan, held))
 		stop_crash("virtual processors cannot be started");
+	if (takes_over) {
+		servicing_done(&pending);
+		inspection_start(&config, &pending, held);
+	}
 	for (;;)
 		pause();
 }

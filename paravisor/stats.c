@@ -12,6 +12,23 @@ static const char *const exit_name[EXIT_KINDS] = {
 	[EXIT_DELIVERABLE] = "deliverable", [EXIT_CPUID] = "cpuid",
 };
 
+static const struct saved_field hypercall_fields[] = {
+	SAVED_ANY(1, struct vp_hypercall_count, code),
+	SAVED_ANY(2, struct vp_hypercall_count, count),
+};
+static const struct saved_layout hypercall_layout = SAVED_LAYOUT(hypercall_fields);
+
+static const struct saved_field stats_fields[] = {
+	SAVED_ANY(1, struct vp_stats, runs),
+	SAVED_ANY(2, struct vp_stats, cancelled),
+	SAVED_NUMBERS(3, struct vp_stats, exits, UINT64_MAX),
+	SAVED_ANY(4, struct vp_stats, exceptions),
+	SAVED_ANY(5, struct vp_stats, emulation_refused),
+	SAVED_STRUCTS(6, struct vp_stats, hypercall, &hypercall_layout),
+	SAVED_ANY(7, struct vp_stats, hypercall_other),
+};
+const struct saved_layout stats_layout = SAVED_LAYOUT(stats_fields);
+
 const char *stats_exit_name(enum exit_kind kind)
 {
 	return exit_name[kind];

@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_STATS_H
 #define PARAPET_PARAVISOR_STATS_H
 
-#include "common/types.h"
+#include "common/saved.h"
 
 enum exit_kind {
 	EXIT_PORT_IN,
@@ -20,6 +20,11 @@ enum exit_kind {
 
 #define STATS_HYPERCALLS 8
 
+struct vp_hypercall_count {
+	u16 code;
+	u64 count;
+};
+
 /* Written by one thread; readers may see a value one exit old. */
 struct vp_stats {
 	u64 runs;      /* calls of the driver to enter VTL0 */
@@ -27,12 +32,11 @@ struct vp_stats {
 	u64 exits[EXIT_KINDS];
 	u64 exceptions; /* injected */
 	u64 emulation_refused;
-	struct {
-		u16 code;
-		u64 count;
-	} hypercall[STATS_HYPERCALLS];
+	struct vp_hypercall_count hypercall[STATS_HYPERCALLS];
 	u64 hypercall_other;
 };
+
+extern const struct saved_layout stats_layout;
 
 /* "port_in"... */
 const char *stats_exit_name(enum exit_kind kind);

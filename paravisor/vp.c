@@ -29,6 +29,13 @@ static const struct linux_boot_plan *boot_plan;
 static pthread_barrier_t all_ready;
 static __thread const struct vp *this_vp; /* NULL on other threads */
 
+static const struct saved_field fields[] = {
+	SAVED_BOOL(1, struct vp, notify_armed),
+	SAVED_STRUCT(2, struct vp, stats, &stats_layout),
+};
+static const struct saved_layout layout = SAVED_LAYOUT(fields);
+#define SAVED_VP 1 /* one per processor, in order */
+
 const struct vp *vp_get(u32 index)
 {
 	return index < vp_count ? &vps[index] : NULL;
@@ -41,7 +48,7 @@ void vp_kick(u32 index)
 
 	/* wake first: the processor looks at it after it has cleared cancel */
 	__atomic_store_n(&vp->wake, 1, __ATOMIC_SEQ_CST);
-	if (vp != this_vp && write(vp->kick_fd, &one, sizeof(one)) < 0)
+	if (vp != this_vp && vp->kick_fd > 0 && write(vp->kick_fd, &one, sizeof(one)) < 0)
 		log_warn("kick VP %u: %s", index, strerror(errno));
 }
 
@@ -71,14 +78,19 @@ static void init_boot_processor(struct vp *vp)
 	vp->run->context.rsi = BOOT_ZERO_PAGE;
 }
 
-static void init_processor(struct vp *vp)
+/* Registers are addressed as "this VP's": the thread must be where it thinks it is. */
+static void check_place(const struct vp *vp)
 {
 	struct hv_register_assoc self = {.name = HV_REG_VP_INDEX};
-	int status = mshv_get_registers(0, &self, 1);
 
-	/* everything here addresses "this VP": the thread must be where it thinks it is */
-	if (!status && self.value.low != vp->index)
+	if (!mshv_get_registers(0, &self, 1) && self.value.low != vp->index)
 		stop_crash("CPU %u is VP %llu", vp->index, (unsigned long long)self.value.low);
+}
+
+static void init_processor(struct vp *vp)
+{
+	int status;
+
 	init_context(vp);
 	/* like firmware would; without it the guest takes all memory for uncached */
 	status = mshv_set_register(HV_INPUT_VTL0, HV_REG_MTRR_DEF_TYPE, MTRR_ENABLED_WB, 0);
@@ -164,9 +176,11 @@ static void *vp_loop(void *arg)
 	this_vp = vp;
 	if (!thread_pin(vp->index))
 		stop_crash("VP %u: cannot be bound to its CPU", vp->index);
-	init_processor(vp);
+	check_place(vp);
+	if (boot_plan)
+		init_processor(vp);
 	pthread_barrier_wait(&all_ready);
-	if (vp->index == 0) {
+	if (boot_plan && vp->index == 0) {
 		boot_reached(BOOT_PROCESSORS);
 		log_info("%u processors ready, entering the guest", vp_count);
 		hostlink_post(HOSTLINK_MARK, HOSTLINK_MARK_PARAVISOR, NULL, 0);
@@ -212,11 +226,12 @@ static bool prepare(struct vp *vp, u32 index)
 	return !result;
 }
 
-bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan)
+bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan, bool held)
 {
 	vp_count = config->vp_count;
 	boot_plan = plan;
-	pthread_barrier_init(&all_ready, NULL, vp_count);
+	gate.wanted = held;
+	pthread_barrier_init(&all_ready, NULL, vp_count + 1);
 	for (u32 i = 0; i < vp_count; i++) {
 		if (!prepare(&vps[i], i))
 			return false;
@@ -225,5 +240,30 @@ bool vp_start_all(const struct config *config, const struct linux_boot_plan *pla
 		if (!thread_start("vp", THREAD_VP, vp_loop, &vps[i]))
 			return false;
 	}
+	pthread_barrier_wait(&all_ready);
 	return true;
+}
+
+void vp_save(struct pb_writer *out)
+{
+	for (u32 i = 0; i < vp_count; i++)
+		saved_put(out, SAVED_VP, &layout, &vps[i]);
+}
+
+bool vp_restore(const struct config *config, struct pb_bytes state)
+{
+	struct pb_reader r;
+	struct pb_field f;
+	u32 count = 0;
+
+	pb_reader_init(&r, state);
+	while (pb_next(&r, &f)) {
+		if (!pb_is(&r, &f, SAVED_VP, PB_BYTES))
+			continue;
+		if (count == config->vp_count || !saved_read(f.bytes, &layout, &vps[count]))
+			return false;
+		/* looks for work first: a pause, an interrupt of the PIC */
+		vps[count++].wake = 1;
+	}
+	return !r.failed && count == config->vp_count;
 }

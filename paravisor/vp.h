@@ -18,10 +18,11 @@ struct vp {
 } __attribute__((aligned(64)));
 
 /*
- * Prepares all processors of config and starts their threads; the boot processor gets reg and
- * enters the guest last. Returns only when a thread cannot start.
+ * Prepares all processors of config and starts their threads; returns when they are about to enter
+ * the guest. plan: what the boot processor starts with; NULL after vp_restore. held: as if
+ * vp_pause_all had been called. False when a thread cannot start.
  */
-bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan);
+bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan, bool held);
 
 /* Makes a processor leave the guest and look for work. Any thread. */
 void vp_kick(u32 index);
@@ -32,6 +33,11 @@ void vp_kick(u32 index);
  */
 bool vp_pause_all(void);
 void vp_resume_all(void);
+
+/* What a processor's thread knows of it, while all are held; before vp_start_all. False: malformed.
+ */
+void vp_save(struct pb_writer *out);
+bool vp_restore(const struct config *config, struct pb_bytes state);
 
 /* For statistics; NULL beyond the last. */
 const struct vp *vp_get(u32 index);

@@ -104,16 +104,17 @@ static const char *answer_inspect(const struct control_ops *ops, const struct re
 	return out->failed ? "the answer is too large" : NULL;
 }
 
-static const char *answer(const struct control_ops *ops, u16 op, struct request *request,
-			  struct pb_writer *out)
+static const char *answer(const struct control_ops *ops, const struct control_pending *pending,
+			  struct request *request, struct pb_writer *out)
 {
-	switch (op) {
+	switch (pending->request.op) {
 	case LINK_INSPECT: return ops->inspect ? answer_inspect(ops, request, out) : not_supported;
 	case LINK_START:
 		return ops->start
 			       ? ops->start(ops->context, request->argument, request->environment)
 			       : not_supported;
-	case LINK_RESTART: return ops->restart ? ops->restart(ops->context) : not_supported;
+	case LINK_RESTART:
+		return ops->restart ? ops->restart(ops->context, pending) : not_supported;
 	case LINK_PAUSE: return ops->pause ? ops->pause(ops->context) : not_supported;
 	case LINK_RESUME: return ops->resume ? ops->resume(ops->context) : not_supported;
 	case LINK_SAVE:
@@ -125,8 +126,9 @@ static const char *answer(const struct control_ops *ops, u16 op, struct request 
 }
 
 /* One request, whose pieces come one after the other. False when the client has to go. */
-static bool serve_one(int fd, const struct control_ops *ops)
+static bool serve_one(int listener, int fd, const struct control_ops *ops)
 {
+	struct control_pending pending = {.listener = listener, .client = fd};
 	u8 *buffer = malloc(sizeof(struct link_header) + LINK_CHUNK);
 	struct request *request = NULL;
 	struct link_header header;
@@ -147,7 +149,8 @@ static bool serve_one(int fd, const struct control_ops *ops)
 	request = in.failed ? NULL : parse((struct pb_bytes){in.data, in.used});
 	if (!request)
 		goto out;
-	wrong = answer(ops, header.op, request, &out);
+	pending.request = header;
+	wrong = answer(ops, &pending, request, &out);
 	if (!wrong && out.failed)
 		wrong = "the answer is too large";
 	header.flags = wrong ? LINK_FAILED : 0;
@@ -187,12 +190,19 @@ int control_listen(const char *path)
 	return -1;
 }
 
-void control_serve(int listener, const struct control_ops *ops)
+void control_serve(int listener, const struct control_ops *ops,
+		   const struct control_pending *pending)
 {
 	struct pollfd polled[1 + CLIENTS_MAX] = {{.fd = listener, .events = POLLIN}};
 
 	for (size_t i = 1; i < ARRAY_SIZE(polled); i++)
 		polled[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+	if (pending && pending->client >= 0) {
+		const struct pb_bytes nothing = {0};
+
+		link_send(pending->client, pending->request, nothing);
+		polled[1].fd = pending->client;
+	}
 	for (;;) {
 		bool room = false;
 
@@ -205,7 +215,8 @@ void control_serve(int listener, const struct control_ops *ops)
 			return;
 		}
 		for (size_t i = 1; i < ARRAY_SIZE(polled); i++) {
-			if (polled[i].fd < 0 || !polled[i].revents || serve_one(polled[i].fd, ops))
+			if (polled[i].fd < 0 || !polled[i].revents ||
+			    serve_one(listener, polled[i].fd, ops))
 				continue;
 			close(polled[i].fd);
 			polled[i].fd = -1;

@@ -316,7 +316,7 @@ void vmbus_go_on(void)
 	pthread_mutex_unlock(&lock);
 }
 
-bool vmbus_save(struct pb_writer *out)
+void vmbus_save(struct pb_writer *out)
 {
 	size_t mark = pb_begin(out, STATE_SERVER);
 
@@ -326,7 +326,6 @@ bool vmbus_save(struct pb_writer *out)
 	relay_save(relay, out);
 	pb_end(out, mark);
 	saved_put(out, STATE_COUNTERS, &counter_layout, &count);
-	return !out->failed;
 }
 
 bool vmbus_restore(struct pb_bytes state)

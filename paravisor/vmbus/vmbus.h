@@ -34,8 +34,8 @@ void vmbus_receive(const void *payload, size_t size);
  */
 void vmbus_stop(void);
 void vmbus_go_on(void);
-/* False: no memory, or out's limit (16 MiB are always enough). */
-bool vmbus_save(struct pb_writer *out);
+/* Some KiB, up to 16 MiB for a guest that makes as many page lists as it may. */
+void vmbus_save(struct pb_writer *out);
 /*
  * In place of vmbus_connect, before any VP runs and before hostlink_start. False: malformed; then
  * vmbus is of no use any more.
