@@ -100,9 +100,10 @@ static const char *resume_vm(void *context)
 	return NULL;
 }
 
-static const char *restart_vm(void *context)
+static const char *restart_vm(void *context, const struct control_pending *pending)
 {
 	(void)context;
+	(void)pending;
 	sleep(1);
 	return NULL;
 }
@@ -139,7 +140,7 @@ static void *play_paravisor(void *path)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	if (listener >= 0)
-		control_serve(listener, &ops);
+		control_serve(listener, &ops, NULL);
 	fprintf(stderr, "link: %s\n", strerror(errno));
 	return NULL;
 }

@@ -82,6 +82,11 @@ class Vm:
     def execute(self, *words, **more):
         return self.client("exec", "--", *words, **more)
 
+    def host(self, command, *words):
+        """Runs `parapet COMMAND VM words`, VM being the control socket."""
+        return subprocess.run([PROGRAM, command, self.control, *words], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def inspect(self, path):
         return json.loads(self.client("inspect", "-r", "-j", "--", path).stdout)
 
