@@ -1,4 +1,4 @@
-"""Benchmark of sockets over VMBus: host to VTL2, host to guest through the relay, and `parapet exec`.
+"""Benchmark of sockets over VMBus: host to VTL2, host to guest through the relay, `parapet exec` and `restart`.
 
 All from outside by a VM's sockets; in the nested machine that includes its own round trip (run-nested),
 which `rpc` shows: the smallest question to VTL2 and its answer.
@@ -101,6 +101,14 @@ def to_guest(vm):
         return {str(size): bounce(vm, sock, sock, size) for size in SIZES}
 
 
+def restart(vm):
+    """Milliseconds that the guest stands still when the paravisor's process is replaced."""
+    def once():
+        vm.diag.diag("Restart")
+        return int(vm.diag.inspect("vm/servicing/last_stop_us")) / 1e3
+    return statistics.median(once() for _ in range(REPEATS))
+
+
 def measure(idle=10):
     with Measured(limit=170) as vm:
         vm.diag = diagnostics.Client(vm.path)
@@ -123,6 +131,7 @@ def measure(idle=10):
         for sock in socks:
             sock.close()
         out["vtl2"], out["guest"] = to_vtl2(vm), to_guest(vm)
+        out["restart_stop_ms"] = restart(vm)
         vm.diag.close()
     return out
 
