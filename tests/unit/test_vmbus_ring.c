@@ -7,6 +7,15 @@
 
 #include "common/vmbus/ring.h"
 
+/* A ring with nothing in it, and both of its ends. */
+static void both_ends(struct ring_pages *r, unsigned pages, struct vmbus_tx *tx,
+		      struct vmbus_rx *rx)
+{
+	ring_pages_init(r, pages);
+	assert_true(vmbus_tx_init(tx, r->page, pages));
+	assert_true(vmbus_rx_init(rx, r->page, pages));
+}
+
 static void bad_indices(void **state)
 {
 	static const u32 bad[] = {1,	      4,	  7,	     9, PAGE_SIZE, PAGE_SIZE + 8,
@@ -119,9 +128,7 @@ static void copies_stay_inside(void **state)
 	u32 len;
 
 	(void)state;
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	assert_int_equal(vmbus_tx_inband(&tx, 1, 77, "0123456789", 10), VMBUS_RING_OK);
 	assert_int_equal(vmbus_rx_peek(&rx, &pkt), VMBUS_RING_EMPTY); /* not published */
 	vmbus_tx_publish(&tx);
@@ -153,9 +160,7 @@ static void fills_to_the_last_word(void **state)
 	u8 *big = calloc(1, size), *back = calloc(1, size);
 
 	(void)state;
-	ring_pages_init(&r, 3);
-	assert_true(vmbus_tx_init(&tx, r.page, 3));
-	assert_true(vmbus_rx_init(&rx, r.page, 3));
+	both_ends(&r, 3, &tx, &rx);
 	for (u32 i = 0; i < size; i++)
 		big[i] = (u8)(i * 7 + i / 256);
 	/* need must be less than free: size - 8 is the largest packet */
@@ -285,9 +290,7 @@ static void signals_the_writer_exactly(void **state)
 	struct vmbus_tx tx;
 
 	(void)state;
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	fill(&tx, 63); /* 64 bytes left, of which 56 can be used */
 	/* Linux: strictly more than pending. 128 free after one packet, 192 after two */
 	ring_set(&r, VMBUS_RING_PENDING, 128);
@@ -332,9 +335,7 @@ static void writer_waits(void **state)
 	(void)state;
 	assert_int_equal(room, 64);
 	assert_int_equal(vmbus_packet_room(0, 0xffffffff), 0);
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	assert_false(vmbus_tx_wait(&tx, room)); /* there is room: nothing to wait for */
 	assert_int_equal(ring_field(&r, VMBUS_RING_PENDING), 0);
 	fill(&tx, 63);
@@ -407,9 +408,7 @@ static void gpa_ranges(void **state)
 		u64 pfn[4];
 		char text[8];
 
-		ring_pages_init(&r, 2);
-		assert_true(vmbus_tx_init(&tx, r.page, 2));
-		assert_true(vmbus_rx_init(&rx, r.page, 2));
+		both_ends(&r, 2, &tx, &rx);
 		assert_int_equal(put_gpa(&tx, c[i].count, c[i].words, c[i].n), VMBUS_RING_OK);
 		vmbus_tx_publish(&tx);
 		assert_int_equal(vmbus_rx_peek(&rx, &pkt), VMBUS_RING_OK);
@@ -445,9 +444,7 @@ static void ranges_of_other_packets(void **state)
 	u16 set;
 
 	(void)state;
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	assert_int_equal(vmbus_tx_put(&tx, VMBUS_PACKET_XFER_PAGES, 0, 0, ext, 24, NULL, 0),
 			 VMBUS_RING_OK);
 	assert_int_equal(vmbus_tx_put(&tx, VMBUS_PACKET_XFER_PAGES, 0, 0, ext, 16, NULL, 0),
@@ -464,9 +461,7 @@ static void ranges_of_other_packets(void **state)
 	assert_int_equal(vmbus_rx_xfer_pages(&rx, &pkt, &set, xr, 2, &ranges), VMBUS_RING_CORRUPT);
 	ring_pages_free(&r);
 
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	assert_int_equal(vmbus_tx_inband(&tx, 0, 0, ext, 24), VMBUS_RING_OK);
 	vmbus_tx_publish(&tx);
 	assert_int_equal(vmbus_rx_peek(&rx, &pkt), VMBUS_RING_OK);
@@ -484,9 +479,7 @@ static void restart_in_the_middle(void **state)
 	struct vmbus_tx tx;
 
 	(void)state;
-	ring_pages_init(&r, 2);
-	assert_true(vmbus_tx_init(&tx, r.page, 2));
-	assert_true(vmbus_rx_init(&rx, r.page, 2));
+	both_ends(&r, 2, &tx, &rx);
 	fill(&tx, 63);
 	for (unsigned i = 0; i < 40; i++)
 		read_one(&rx);
