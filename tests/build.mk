@@ -16,10 +16,11 @@ $(RAW_GUEST): $(patsubst tests/guests/raw/%,$(B)/raw/%.o,$(basename $(RAW_SRCS))
 	$(Q)ld -m elf_x86_64 -no-pie --build-id=none -z noexecstack -z max-page-size=4096 \
 		-T tests/guests/raw/raw.lds -o $@ $(filter %.o,$^)
 
+$(B)/e2e/hybrid $(B)/guest/bin/hv: tests/lib/bounce.h
 $(B)/e2e/%: tests/e2e/%.c
 	$(call say,CC-e2e,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
+	$(Q)$(CC) -std=gnu11 -I. -D_GNU_SOURCE $(WARN) -O2 -static -o $@ $<
 
 # `parapet` as a hostile host
 $(B)/e2e/hostile_host: $(B)/native/tests/e2e/hostile_host.o $(B)/native/host/main.o $(B)/native/libparapet.a

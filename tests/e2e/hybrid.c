@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/lib/bounce.h"
 
 static int fail(const char *what)
 {
@@ -27,35 +28,8 @@ static bool address(const char *path, struct sockaddr_un *a)
 	return strlen(path) < sizeof(a->sun_path);
 }
 
-static bool write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static bool read_all(int fd, char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = read(fd, data, len);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static int echo(const char *path)
 {
-	static char data[65536];
 	struct sockaddr_un a;
 	int s = socket(AF_UNIX, SOCK_STREAM, 0);
 
@@ -66,7 +40,6 @@ static int echo(const char *path)
 	signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		int c = accept(s, NULL, NULL);
-		ssize_t n;
 
 		if (c < 0)
 			return fail("accept");
@@ -74,9 +47,7 @@ static int echo(const char *path)
 			close(c);
 			continue;
 		}
-		while ((n = read(c, data, sizeof(data))) > 0)
-			if (!write_all(c, data, (size_t)n))
-				break;
+		send_back(c);
 		return 0;
 	}
 }
@@ -105,10 +76,7 @@ failed:
 
 static int ping(const char *path, const char *port, unsigned count, size_t size)
 {
-	char *out = malloc(size), *in = malloc(size);
-	struct timespec a, b;
-	double ms;
-	int s = -1;
+	int s = -1, ret;
 
 	/* the guest may not listen yet */
 	for (int i = 0; s < 0 && i < 1200; i++) {
@@ -116,25 +84,11 @@ static int ping(const char *path, const char *port, unsigned count, size_t size)
 		if (s < 0)
 			usleep(100000);
 	}
-	if (s < 0 || !out || !in)
+	if (s < 0)
 		return fail("connect");
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	for (unsigned i = 0; i < count; i++) {
-		memset(out, (int)i, size);
-		if (!write_all(s, out, size) || !read_all(s, in, size))
-			return fail("ping");
-		if (memcmp(in, out, size)) {
-			printf("message %u came back changed\n", i);
-			return 1;
-		}
-	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
-	printf("HOST-PING %u of %zu bytes in %.1f ms\n", count, size, ms);
+	ret = bounce("HOST-PING", s, count, size);
 	close(s);
-	free(in);
-	free(out);
-	return 0;
+	return ret;
 }
 
 int main(int argc, char **argv)

@@ -18,8 +18,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/lib/bounce.h"
 
 static int fail(const char *what)
 {
@@ -37,36 +38,9 @@ static struct sockaddr_vm address(unsigned cid, unsigned port)
 	return (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
 }
 
-static bool write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static bool read_all(int fd, char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = read(fd, data, len);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static int echo(unsigned port)
 {
 	struct sockaddr_vm any = address(VMADDR_CID_ANY, port);
-	static char data[65536];
 	int s = open_socket();
 
 	if (s < 0 || bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 16))
@@ -75,13 +49,10 @@ static int echo(unsigned port)
 	fflush(stdout);
 	for (;;) {
 		int c = accept(s, NULL, NULL);
-		ssize_t n;
 
 		if (c < 0)
 			return fail("accept");
-		while ((n = read(c, data, sizeof(data))) > 0)
-			if (!write_all(c, data, (size_t)n))
-				break;
+		send_back(c);
 		close(c);
 	}
 }
@@ -89,30 +60,13 @@ static int echo(unsigned port)
 static int ping(unsigned port, unsigned count, size_t size)
 {
 	struct sockaddr_vm host = address(VMADDR_CID_HOST, port);
-	char *out = malloc(size), *in = malloc(size);
-	struct timespec a, b;
-	int s = open_socket();
-	double ms;
+	int s = open_socket(), ret;
 
-	if (s < 0 || !out || !in || connect(s, (struct sockaddr *)&host, sizeof(host)))
+	if (s < 0 || connect(s, (struct sockaddr *)&host, sizeof(host)))
 		return fail("connect");
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	for (unsigned i = 0; i < count; i++) {
-		memset(out, (int)i, size);
-		if (!write_all(s, out, size) || !read_all(s, in, size))
-			return fail("ping");
-		if (memcmp(in, out, size)) {
-			printf("message %u came back changed\n", i);
-			return 1;
-		}
-	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
-	printf("HV-PING %u of %zu bytes in %.1f ms\n", count, size, ms);
+	ret = bounce("HV-PING", s, count, size);
 	close(s);
-	free(in);
-	free(out);
-	return 0;
+	return ret;
 }
 
 /* --- key-value pairs: Documentation of the messages is include/uapi/linux/hyperv.h */
