@@ -191,8 +191,10 @@ void vmbus_channel_signalled(struct vmbus_channel *ch);
  * rings once by itself. The ops connection and monitor are not called either.
  */
 
-/* Not from within a callback. At most 4 MiB of page lists, 4 MiB of messages that wait, and 700
- * bytes a channel. */
+/*
+ * Not from within a callback. At most 4 MiB of page lists, 4 MiB of messages that wait, and 1 KiB a
+ * channel.
+ */
 void vmbus_server_save(const struct vmbus_server *s, struct pb_writer *w);
 /* False: malformed, or a state that no server gets into; s is only good for vmbus_server_free. */
 bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state);

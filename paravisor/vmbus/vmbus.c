@@ -344,6 +344,8 @@ bool vmbus_restore(struct pb_bytes state)
 		relay_restore_done(relay);
 		/* what waited for a slot gets its next try, the server has armed its timer */
 		retry_later();
+	} else {
+		log_error("VMBus: the saved state is malformed");
 	}
 	pthread_mutex_unlock(&lock);
 	return ok;

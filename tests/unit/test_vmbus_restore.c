@@ -345,6 +345,28 @@ static void rings_go_on(void **state)
 	guest_free(&guest);
 }
 
+/* What a relay's host grants holds for the next contact, here as there. */
+static void limits_stay(void **state)
+{
+	struct vmbus_server *s;
+	struct pb_writer w;
+
+	(void)state;
+	guest_init(&guest, &config, &guest_ops);
+	vmbus_server_limit(guest.s, VMBUS_V5_3, 0);
+	pb_writer_init(&w, LIMIT);
+	vmbus_server_save(guest.s, &w);
+	vmbus_server_free(guest.s);
+	assert_true(server_accepts(bytes(&w), &s));
+	guest.s = s;
+	vmbus_server_restore_done(s);
+	guest_contact(&guest, VMBUS_V6_0, 0, 0);
+	assert_int_equal(guest_expect(&guest, VMBUS_MSG_VERSION_RESPONSE, 16)[8], 0);
+	guest_connect(&guest, VMBUS_V5_3, 0);
+	pb_writer_free(&w);
+	guest_free(&guest);
+}
+
 /* --- client and relay */
 
 #define LATE_GPADL 0x40 /* in the bucket of 1 */
@@ -659,6 +681,7 @@ int main(void)
 		cmocka_unit_test(damaged_states),
 		cmocka_unit_test(device_that_is_gone),
 		cmocka_unit_test(rings_go_on),
+		cmocka_unit_test(limits_stay),
 		cmocka_unit_test(states_of_no_relay),
 		cmocka_unit_test(keeper_that_is_there),
 		cmocka_unit_test(keeper_that_is_gone),

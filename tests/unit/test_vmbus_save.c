@@ -77,7 +77,7 @@ struct world {
 		unsigned slot;
 		u32 gpadl, left;
 	} parts;
-	bool up, paused;
+	bool up, paused, trusted;
 	u32 version;
 	u64 next_tl;
 	struct guid tl[8];
@@ -609,7 +609,8 @@ static void send(struct world *w, void *msg, size_t len)
 	int ret;
 
 	memcpy(copy, msg, len);
-	ret = vmbus_server_message(w->s, copy, len, VMBUS_VIA_MULTI);
+	ret = vmbus_server_message(w->s, copy, len,
+				   VMBUS_VIA_MULTI | (w->trusted ? VMBUS_VIA_TRUSTED : 0));
 	trace(w, "guest sends %u: %d\n", get_le32(msg), ret);
 	free(copy);
 }
@@ -751,6 +752,9 @@ static void guest_contact(struct world *w)
 	};
 
 	msg.monitor_c2p = msg.monitor_p2c;
+	w->trusted = rnd(w, 3) == 0;
+	if (w->trusted)
+		msg.features |= VMBUS_F_CONFIDENTIAL;
 	send(w, &msg, sizeof(msg));
 	memset(w->chan, 0, sizeof(w->chan));
 	w->parts.left = 0;
@@ -814,6 +818,13 @@ static void guest_step(struct world *w)
 	unsigned slot = rnd(w, SLOTS);
 	struct vmbus_msg_tl_connect tl = {{VMBUS_MSG_TL_CONNECT, 0}, {0}, {0}, {0}};
 
+	if (rnd(w, 200) == 0) {
+		bool trusted = w->trusted;
+
+		w->trusted = false;
+		SEND(w, VMBUS_MSG_MODIFY, 1, 1);
+		w->trusted = trusted;
+	}
 	if (!w->up || rnd(w, 800) == 0) {
 		if (rnd(w, 6) == 0)
 			guest_contact(w);
@@ -963,9 +974,50 @@ static void look(struct world *w)
 	}
 }
 
+/* What inspection shows. Texts of it may lie elsewhere afterwards. */
+struct shown {
+	struct vmbus_server_info server;
+	struct relay_info relay;
+	unsigned channels;
+	struct {
+		u16 id;
+		struct vmbus_channel_info info;
+		char name[32], error[48];
+	} channel[LOCAL + 2 * REMOTE + 8];
+	struct relay_channel_info relayed[CHANS];
+};
+
+static struct shown *show(const struct world *w)
+{
+	struct shown *shown = calloc(1, sizeof(*shown));
+
+	vmbus_server_describe(w->s, &shown->server);
+	for (u16 i = 1; i < VMBUS_MAX_CHANNELS; i++) {
+		struct vmbus_channel_info *info = &shown->channel[shown->channels].info;
+
+		if (!vmbus_server_channel(w->s, i, info))
+			continue;
+		snprintf(shown->channel[shown->channels].name, 32, "%s", info->name);
+		if (info->ring_error)
+			snprintf(shown->channel[shown->channels].error, 48, "%s", info->ring_error);
+		info->name = info->ring_error = NULL;
+		shown->channel[shown->channels++].id = i;
+		assert_true(shown->channels < ARRAY_SIZE(shown->channel));
+		if (!info->is_open)
+			memset(&info->open, 0, sizeof(info->open));
+	}
+	if (w->relayed) {
+		relay_describe(w->relay, &shown->relay);
+		for (u16 i = 1; i < CHANS; i++)
+			relay_channel(w->relay, i, &shown->relayed[i]);
+	}
+	return shown;
+}
+
 static void replace(struct world *w)
 {
 	struct pb_writer server, relay, server2, relay2;
+	struct shown *before = show(w), *after;
 	unsigned ports = w->ports;
 	u32 port[CHANS];
 
@@ -1008,6 +1060,10 @@ static void replace(struct world *w)
 			n++;
 		assert_true(n < ports);
 	}
+	after = show(w);
+	assert_memory_equal(before, after, sizeof(*before));
+	free(before);
+	free(after);
 	save(w, &server2, &relay2);
 	same_bytes(&server, &server2);
 	same_bytes(&relay, &relay2);
