@@ -6,35 +6,21 @@ import struct
 import subprocess
 import tempfile
 
-from harness import BUILD, IMAGE_DEBUG, INITRD, KERNEL, check, parapet, timeout
-from machine import BUSYBOX, PROGRAM
+from harness import BUILD, check, timeout
+from machine import VM, VM_FILES, check_sections, run_script
 
-# The guest's console is a pipe, so that the end of the script can still switch it off.
 SCRIPT = r"""
-cd /tmp
-export XDG_RUNTIME_DIR=/tmp
-mkfifo console
-exec 3<>console
-check() {{ echo "== $1"; }}
-vm() {{
-    {program} run --image {image} --kernel {kernel} --initrd {initrd} --memory 256M \
-        --cmdline 'console=ttyS0 quiet' --name demo "$@" <console >guest 2>&1 &
-    vm=$!
-    i=0
-    until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 1; done
-    until grep -q PARAPET-GUEST-USERSPACE guest || [ $((i += 1)) -gt 120 ]; do sleep 1; done
-}}
-parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
-kill_diag() {{
+mkdir -p $out
+kill_diag() {
     diag=$(parapet ps | sed -n 's/^ *\([0-9]*\) .* diag$/\1/p')
     parapet exec /bin/kill -$1 $diag >/dev/null 2>&1
     sleep 1
-    i=0; until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 20 ]; do sleep 1; done
-}}
-check folder; {program} run --image {image} --kernel {kernel} --crash-dir /proc/none 2>&1; echo "code $?"
+    until_ping
+}
+check folder; $program run --image $image --kernel $kernel --crash-dir /proc/none 2>&1; echo "code $?"
 vm --crash-dir /tmp/crash
-check live; parapet core-dump -n diag -o {out}/diag; echo "code $?"
-parapet core-dump -v -o {out}/paravisor 2>verbose; echo "code $?"; tail -3 verbose
+check live; parapet core-dump -n diag -o $out/diag; echo "code $?"
+parapet core-dump -v -o $out/paravisor 2>verbose; echo "code $?"; tail -3 verbose
 parapet core-dump -p 9999; echo "code $?"
 parapet ping; echo 'echo guest goes on' >&3; sleep 1; grep '^guest goes on' guest
 i=0; while [ $((i += 1)) -le 15 ]; do parapet core-dump -n diag >again || echo "code $?"; done; [ -s again ] && echo fifteen
@@ -43,9 +29,9 @@ check held; (parapet core-dump | (sleep 8; wc -c) >count) & sleep 4
 echo 'echo not held up' >&3; sleep 2; [ -s count ] || grep '^not held up' guest; wait $!; cat count
 check slow; parapet exec /bin/sh -c \
     '(cat /bin/busybox; sleep 5) | UNDERHILL_CRASH_TIMEOUT=2 /bin/underhill-crash 1 1 11 slow'; echo "code $?"; ls -a crash
-check segv; kill_diag SEGV; parapet ping; ls -a crash; cp crash/*.core {out}/segv
+check segv; kill_diag SEGV; parapet ping; ls -a crash; cp crash/*.core $out/segv
 check crash; parapet crash; echo "code $?"; wait $vm; echo "code $?"; ls -l crash | cut -c 1-10
-rm {out}/segv.done 2>/dev/null; cp $(ls -t crash/*.core | head -1) {out}/crash
+rm $out/segv.done 2>/dev/null; cp $(ls -t crash/*.core | head -1) $out/crash
 cat guest
 check none; vm; kill_diag ABRT; parapet ping; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; cat guest
 check panic; vm --crash-dir /tmp/panic; parapet exec /bin/sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
@@ -107,15 +93,8 @@ def test_core_dumps():
 
 
 def run(folder):
-    script = SCRIPT.format(program=PROGRAM, image=IMAGE_DEBUG, kernel=KERNEL, initrd=INITRD, out=folder)
-    nested = ["--mem", "2560"]
-    for path in (PROGRAM, IMAGE_DEBUG, KERNEL, INITRD):
-        nested += ["--file", path]
-    for name in CORES:
-        nested += ["--out", f"{folder}/{name}"]
-    result = parapet("sh", "-c", f"mkdir -p {folder}\n" + script, program=BUSYBOX, limit=400, nested=nested)
-    said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out.replace("\r", ""), re.S))
-    for name, pattern in {
+    result = run_script(f"{VM}out={folder}{SCRIPT}", 400, VM_FILES, out=[f"{folder}/{name}" for name in CORES])
+    check_sections(result, {
         "folder": r"--crash-dir.*/proc/none.*code 1\n",
         "live": r"^code 0\ncode 0\n.*\ncode 1\n.*answer\nguest goes on\nfifteen\n",
         "held": r"^not held up\n\d{6,}\n",
@@ -130,8 +109,7 @@ def run(folder):
         "none": r"^[^\n]*answer\ncode 0\n.*--crash-dir",
         "panic": r"^code 12\n.*error: VTL2 crash on VP 0: P0.*rip ffffffff.*\] Kernel panic - not syncing"
                  r".*\nVTL2 crash on VP 0: P0.*rip ffffffff.*\] Kernel panic - not syncing",
-    }.items():
-        check(re.search(pattern, said.get(name, ""), re.S), name, result)
+    })
     for name in CORES:
         path = f"{folder}/{name}"
         notes, loads = read_core(path)

@@ -1,23 +1,9 @@
 """Diagnostics through VMBus: the host's client, hvsocket, VTL2's server, in one real machine."""
-import re
+from harness import timeout
+from machine import VM, VM_FILES, check_sections, run_script
 
-from harness import IMAGE_DEBUG, INITRD, KERNEL, check, parapet, timeout
-from machine import BUSYBOX, PROGRAM
-
-# The guest's console is a pipe, so that the end of the script can still switch it off.
-SCRIPT = r"""
-cd /tmp
-export XDG_RUNTIME_DIR=/tmp
-mkfifo console
-exec 3<>console
-{program} run --cpus 2 --image {image} --kernel {kernel} --initrd {initrd} --memory 512M \
-    --cmdline 'console=ttyS0 quiet' --name demo <console >guest 2>&1 &
-vm=$!
-parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
-check() {{ echo "== $1"; }}
-i=0
-until parapet ping >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 1; done
-until grep -q PARAPET-GUEST-USERSPACE guest || [ $((i += 1)) -gt 120 ]; do sleep 1; done
+SCRIPT = VM + r"""
+vm --cpus 2 --memory 512M
 check inspect; parapet inspect -r build_info; parapet inspect control_state
 check tree; parapet inspect -r boot; parapet inspect -r vm/vmbus_relay; parapet inspect vm/vmbus_client/state
 parapet inspect -r | grep -c -E "error|_,$"
@@ -29,7 +15,7 @@ check twenty
 i=0; while [ $((i += 1)) -le 20 ]; do parapet exec /bin/sh -c "sleep 1; echo $i" >n$i & last=$!; p="$p $last"; done
 for pid in $p; do wait $pid || echo "failed"; done
 cat n1 n20
-check killed; {program} exec demo /bin/sleep 1000 & pid=$!; sleep 2
+check killed; $program exec demo /bin/sleep 1000 & pid=$!; sleep 2
 parapet ps | grep -c ' sleep$'; kill -9 $pid; sleep 5; parapet ps | grep -c ' sleep$'
 parapet inspect -r diag
 check pause; parapet pause; echo "code $?"; parapet pause; echo "code $?"
@@ -39,7 +25,7 @@ b=$(parapet inspect vm/partition/vp/0/stats/vtl_transitions); [ "$a" = "$b" ] &&
 parapet resume; echo "code $?"
 check restart; diag=$(parapet ps | sed -n 's/^ *\([0-9]*\) .* diag$/\1/p')
 parapet exec /bin/kill -9 $diag >/dev/null 2>&1; sleep 4; parapet ping; parapet kmsg | grep -c 'starting them again'
-check second; {program} run --image {image} --kernel {kernel} --vtl2-vsock /tmp/parapet/demo.vsock 2>&1; echo "code $?"
+check second; $program run --image $image --kernel $kernel --vtl2-vsock /tmp/parapet/demo.vsock 2>&1; echo "code $?"
 check file; parapet file /proc/version; parapet file /no/such/file; echo "code $?"
 check end; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; [ -e /tmp/parapet/demo.vsock ] || echo removed
 """
@@ -47,13 +33,7 @@ check end; echo 'poweroff -f' >&3; wait $vm; echo "code $?"; [ -e /tmp/parapet/d
 
 @timeout(420)
 def test_diagnostics_in_a_machine():
-    script = SCRIPT.format(program=PROGRAM, image=IMAGE_DEBUG, kernel=KERNEL, initrd=INITRD)
-    nested = ["--mem", "2560"]
-    for path in (PROGRAM, IMAGE_DEBUG, KERNEL, INITRD):
-        nested += ["--file", path]
-    result = parapet("sh", "-c", script, program=BUSYBOX, limit=400, nested=nested)
-    said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out.replace("\r", ""), re.S))
-    for name, pattern in {
+    check_sections(run_script(SCRIPT, 400, VM_FILES), {
         "inspect": r'kernel_release: "7\.[^"]*-parapet".*"started"',
         "tree": r'guest_entry_us: [1-9].* init_us: [1-9].*interface_name: "kvp_ic".*relayed: [1-9],\s*}\s*"connected"\s0\n$',
         "exits": r"^[1-9]\d*\n",
@@ -67,5 +47,4 @@ def test_diagnostics_in_a_machine():
         "second": r"in use by another program\ncode 1\n",
         "file": r"^Linux version 7\..*code 1\n",
         "end": r"^code 0\nremoved\n",
-    }.items():
-        check(re.search(pattern, said.get(name, ""), re.S), name, result)
+    })

@@ -4,7 +4,7 @@ import re
 import tempfile
 
 from harness import IMAGE, IMAGE_DEBUG, check, parapet, timeout
-from machine import BUSYBOX, PROGRAM, RAW, Case, run_cases
+from machine import PROGRAM, RAW, Case, run_cases, run_script
 
 LOG_LINES = 400  # of VTL2's whole log, boot included
 
@@ -55,17 +55,14 @@ def test_vmbus_leaves_nothing_behind():
     measure = (f"grep RssAnon /proc/$vm/status; timeout 20 {PROGRAM} inspect demo -j proc/processes/paravisor; "
                f"timeout 20 {PROGRAM} inspect demo -j proc/meminfo")
     words = "vmbus-loops,rest,vmbus-loops,rest"
-    script = f"""cd /tmp; export XDG_RUNTIME_DIR=/tmp
+    script = f"""export XDG_RUNTIME_DIR=/tmp
 {PROGRAM} run --image {IMAGE} --kernel {RAW} --cmdline test={words} --memory 256M --name demo >guest 2>&1 &
 vm=$!
 until_loops() {{ i=0; until [ "$(grep -c 'vmbus-loops (' guest)" = $1 ] || [ $((i += 1)) -gt 400 ]; do sleep 0.2; done; }}
 until_loops 1; echo "== first"; {measure}
 until_loops 2; echo "== second"; {measure}
 wait $vm; echo "code $?"; cat guest"""
-    nested = ["--mem", "2560"]
-    for path in (PROGRAM, IMAGE, RAW):
-        nested += ["--file", path]
-    result = parapet("sh", "-c", script, program=BUSYBOX, limit=190, nested=nested)
+    result = run_script(script, 190, (IMAGE, RAW))
     check("code 0" in result.out and result.out.count("PASS vmbus-loops") == 2, "the guest", result)
     for name, noise in (("RssAnon:", 256), ('"RssAnon":', 64), ('"Slab":', 256)):
         found = [int(n) for n in re.findall(name + r"\s*(\d+)", result.out)]

@@ -5,8 +5,8 @@ import re
 import sys
 import tempfile
 
-from harness import BUILD, IMAGE, INITRD, KERNEL, ROOT, check, parapet, timeout
-from machine import BUSYBOX, PROGRAM
+from harness import BUILD, IMAGE, INITRD, KERNEL, ROOT, check, timeout
+from machine import PROGRAM, run_script
 from test_guest import TROUBLE
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
@@ -26,12 +26,9 @@ def machine(guest, host="", after="", options=(), cmdline="", cpus=1, limit=280,
     command = (f"{PROGRAM} run --image {IMAGE} --kernel {KERNEL} --initrd {initrd} --memory {memory} "
                f"--cmdline 'console=ttyS0 loglevel=4 {cmdline}' --cpus {cpus} --vsock /tmp/vm "
                f"--control /tmp/control --stats-json /tmp/stats.json {' '.join(options)}")
-    script = (f"cd /tmp\ncat >guest <<'END'\n{guest}\nEND\n{host}\n{command} <guest 2>&1\n"
+    script = (f"cat >guest <<'END'\n{guest}\nEND\n{host}\n{command} <guest 2>&1\n"
               f"echo \"=== code $?\"\n{after}\necho '=== stats'; cat /tmp/stats.json")
-    nested = ["--mem", "2560"]
-    for path in (PROGRAM, IMAGE, KERNEL, initrd, HYBRID):
-        nested += ["--file", path]
-    result = parapet("sh", "-c", script, program=BUSYBOX, limit=limit, nested=nested)
+    result = run_script(script, limit, (IMAGE, KERNEL, initrd, HYBRID))
     result.out = result.out.replace("\r", "")
     text, _, stats = result.out.partition("=== stats")
     check("=== code 0" in text, "the guest powers off", result)
