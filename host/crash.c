@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/elfcore.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/vmbus/crash.h"
 #include "host/diag/kmsg.h"
@@ -136,10 +137,9 @@ static bool finish_file(struct crash *crash, u32 pid, char name[96])
 
 void crash_save_report(int dir, const char *path, const char *text)
 {
-	size_t len = strlen(text);
 	char name[96];
 	int fd = create_file(dir, "report.txt", name);
-	bool ok = fd >= 0 && write(fd, text, len) == (ssize_t)len && write(fd, "\n", 1) == 1;
+	bool ok = fd >= 0 && write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1);
 
 	if (fd >= 0)
 		close(fd);
@@ -184,16 +184,10 @@ static bool on_start(void *ctx)
 static bool on_write(void *ctx, const void *data, u32 len)
 {
 	struct crash *crash = ctx;
-	ssize_t n = 0;
 
-	for (u32 done = 0; done < len; done += (u32)n) {
-		n = write(crash->fd, (const u8 *)data + done, len - done);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		if (n < 0) {
-			log_error("core dump of VTL2: %s: %s", crash->path, strerror(errno));
-			return false;
-		}
+	if (!write_all(crash->fd, data, len)) {
+		log_error("core dump of VTL2: %s: %s", crash->path, strerror(errno));
+		return false;
 	}
 	crash->size += len;
 	return true;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/io.h"
 #include "igvm/cli.h"
 #include "igvm/inspect.h"
 
@@ -102,21 +103,6 @@ struct igvm_key *cli_read_private_key(const char *path)
 	return key;
 }
 
-static int write_all(int fd, const u8 *p, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int cli_write_file(const char *path, const void *data, size_t len)
 {
 	char *temporary;
@@ -130,7 +116,7 @@ int cli_write_file(const char *path, const void *data, size_t len)
 		free(temporary);
 		return ret;
 	}
-	if (write_all(fd, data, len))
+	if (!write_all(fd, data, len))
 		ret = cli_failed(temporary, strerror(errno));
 	if (close(fd) && !ret)
 		ret = cli_failed(temporary, strerror(errno));

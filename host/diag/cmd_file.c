@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/io.h"
 #include "common/log.h"
 #include "host/diag/options.h"
 #include "host/diag/process.h"
@@ -34,21 +35,12 @@ static int open_output(const char *path, bool binary)
 	return fd;
 }
 
-static bool write_all(int fd, const u8 *data, size_t size)
+static bool put(int fd, const void *data, size_t size)
 {
-	while (size) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			log_error("write: %s", strerror(errno));
-			return false;
-		}
-		data += n;
-		size -= (size_t)n;
-	}
-	return true;
+	if (write_all(fd, data, size))
+		return true;
+	log_error("write: %s", strerror(errno));
+	return false;
 }
 
 /* To the end of the stream. */
@@ -64,7 +56,7 @@ static bool copy_all(int from, int to)
 			log_error("connection lost");
 			return false;
 		}
-		if (!write_all(to, buffer, (size_t)n))
+		if (!put(to, buffer, (size_t)n))
 			return false;
 	}
 	return true;
@@ -230,7 +222,7 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 			n = read(polled[i].fd, buffer, sizeof(buffer));
 			if (n <= 0)
 				polled[i].fd = -1;
-			else if (!write_all(i ? STDERR_FILENO : out, buffer, (size_t)n))
+			else if (!put(i ? STDERR_FILENO : out, buffer, (size_t)n))
 				goto out;
 		}
 	}
@@ -322,7 +314,7 @@ int diag_save_state_command(int argc, char **argv)
 		while (pb_next(&r, &f))
 			if (pb_is(&r, &f, 1, PB_BYTES))
 				state = f.bytes;
-		good = !r.failed && write_all(out, state.data, state.size);
+		good = !r.failed && put(out, state.data, state.size);
 	}
 	good &= close(out) == 0;
 	if (!good && o.output)
@@ -414,7 +406,7 @@ static void run_capture(struct capture *c, u64 seconds)
 			if (c->polled[i].fd < 0 || !c->polled[i].revents)
 				continue;
 			n = read(c->polled[i].fd, buffer, sizeof(buffer));
-			if (n > 0 && write_all(c->file[i], buffer, (size_t)n))
+			if (n > 0 && put(c->file[i], buffer, (size_t)n))
 				continue;
 			close(c->polled[i].fd);
 			c->polled[i].fd = -1;

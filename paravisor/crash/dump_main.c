@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "common/elfcore.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "paravisor/crash/maps.h"
 #include "paravisor/crash/tool.h"
@@ -208,25 +209,6 @@ static bool put_notes(struct pb_writer *w, const struct target *t)
 
 /* --- output */
 
-static bool write_all(const void *data, size_t len)
-{
-	const u8 *from = data;
-
-	while (len) {
-		ssize_t n = write(STDOUT_FILENO, from, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			log_error("write: %s", strerror(errno));
-			return false;
-		}
-		from += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 /* What cannot be read stays zero, page by page. */
 static void copy_memory(int memory, u64 start, u64 len, u8 *to)
 {
@@ -329,7 +311,9 @@ static bool dump(struct target *t)
 	let_go(t);
 	if (good) {
 		tell(t);
-		good = write_all(t->core, t->core_size);
+		good = write_all(STDOUT_FILENO, t->core, t->core_size);
+		if (!good)
+			log_error("write: %s", strerror(errno));
 	}
 	free(t->core);
 	pb_writer_free(&notes);
