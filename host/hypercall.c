@@ -262,10 +262,12 @@ static u16 get_vp_index(struct call *c)
 	return HV_STATUS_INVALID_PARAMETER;
 }
 
-static void send_ipi(struct vp *vp, enum vtl vtl, u32 index, u8 vector)
+static u16 send_ipi(struct vp *vp, enum vtl vtl, u64 mask, u32 vector)
 {
-	if (index < vp->vm->vps)
-		vp_interrupt(&vp->vm->vp[index], vtl, vector);
+	for (u32 i = 0; i < vp->vm->vps; i++)
+		if (mask & BIT(i))
+			vp_interrupt(&vp->vm->vp[i], vtl, (u8)vector);
+	return HV_STATUS_SUCCESS;
 }
 
 static u16 send_cluster_ipi(struct call *c)
@@ -278,10 +280,7 @@ static u16 send_cluster_ipi(struct call *c)
 	memcpy(&mask, c->in + 8, sizeof(mask));
 	if (vector < 16 || vector > 255 || !input_vtl(c->caller, c->in[4], &vtl))
 		return HV_STATUS_INVALID_PARAMETER;
-	for (u32 i = 0; i < 64; i++)
-		if (mask & BIT(i))
-			send_ipi(c->vp, vtl, i, (u8)vector);
-	return HV_STATUS_SUCCESS;
+	return send_ipi(c->vp, vtl, mask, vector);
 }
 
 /* At most 64 VPs: bank 0 is all there is. */
@@ -300,10 +299,7 @@ static u16 send_cluster_ipi_ex(struct call *c)
 		mask = ~0ull;
 	else if (banks & 1 && HV_CONTROL_VARHEAD(c->control))
 		memcpy(&mask, c->in + 24, sizeof(mask));
-	for (u32 i = 0; i < 64; i++)
-		if (mask & BIT(i))
-			send_ipi(c->vp, vtl, i, (u8)vector);
-	return HV_STATUS_SUCCESS;
+	return send_ipi(c->vp, vtl, mask, vector);
 }
 
 static u16 post_message(struct call *c)

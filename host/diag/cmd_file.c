@@ -117,6 +117,18 @@ static bool parse(struct options *o, int argc, char **argv, const char *short_op
 	return o->common.exit < 0 && diag_common_vm(&o->common, argc, argv, name);
 }
 
+/* What is not complete is not left behind. */
+static bool close_output(const struct options *o, int out, bool good)
+{
+	if (close(out)) {
+		log_error("write: %s", strerror(errno));
+		good = false;
+	}
+	if (!good && o->output)
+		unlink(o->output);
+	return good;
+}
+
 /* --- file */
 
 int diag_file_command(int argc, char **argv)
@@ -259,6 +271,7 @@ int diag_core_dump_command(int argc, char **argv)
 	struct diag_client client;
 	struct options o;
 	int out, code = -1;
+	bool good;
 
 	if (!parse(&o, argc, argv, "o:n:p:v", "core-dump", usage) ||
 	    !diag_common_end(&o.common, argc, argv, "core-dump"))
@@ -269,16 +282,11 @@ int diag_core_dump_command(int argc, char **argv)
 	diag_client_init(&client, o.common.vm, o.common.wait_s);
 	if (process_find(&client, &o.process))
 		code = run_dump(&client, &o, out);
-	if (close(out)) {
-		log_error("write: %s", strerror(errno));
-		code = -1;
-	}
+	good = close_output(&o, out, code == 0);
 	diag_client_close(&client);
 	if (code > 0)
 		log_error("the dump program ended with %d", code);
-	if (code && o.output)
-		unlink(o.output);
-	return code ? DIAG_EXIT_FAILED : 0;
+	return good ? 0 : DIAG_EXIT_FAILED;
 }
 
 /* --- save-state */
@@ -316,9 +324,7 @@ int diag_save_state_command(int argc, char **argv)
 				state = f.bytes;
 		good = !r.failed && put(out, state.data, state.size);
 	}
-	good &= close(out) == 0;
-	if (!good && o.output)
-		unlink(o.output);
+	good = close_output(&o, out, good);
 	diag_reply_free(reply);
 	diag_client_close(&client);
 	return good ? 0 : DIAG_EXIT_FAILED;

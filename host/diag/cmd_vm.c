@@ -8,20 +8,28 @@
 #include "host/diag/options.h"
 #include "host/diag/process.h"
 
-/* A command without options of its own: one call without a payload. */
-static int simple(int argc, char **argv, const char *name, const char *usage, const char *method)
+/* The line of a command without options of its own. False: common->exit is what it returns. */
+static bool only_vm(struct diag_common *common, int argc, char **argv, const char *name,
+		    const char *usage)
 {
 	static const struct option options[] = {DIAG_COMMON_OPTIONS, {0}};
+	int option;
+
+	diag_common_init(common);
+	while (common->exit < 0 && (option = getopt_long(argc, argv, "", options, NULL)) >= 0)
+		diag_common_option(common, option, name, usage);
+	return common->exit < 0 && diag_common_vm(common, argc, argv, name) &&
+	       diag_common_end(common, argc, argv, name);
+}
+
+/* One call without a payload. */
+static int simple(int argc, char **argv, const char *name, const char *usage, const char *method)
+{
 	struct diag_client client;
 	struct diag_common common;
 	struct diag_reply *reply;
-	int option;
 
-	diag_common_init(&common);
-	while (common.exit < 0 && (option = getopt_long(argc, argv, "", options, NULL)) >= 0)
-		diag_common_option(&common, option, name, usage);
-	if (common.exit >= 0 || !diag_common_vm(&common, argc, argv, name) ||
-	    !diag_common_end(&common, argc, argv, name))
+	if (!only_vm(&common, argc, argv, name, usage))
 		return common.exit;
 	diag_client_init(&client, common.vm, common.wait_s);
 	reply = diag_demand(&client, DIAG_SERVICE, method, NULL, 0);
@@ -58,17 +66,11 @@ int diag_ping_command(int argc, char **argv)
 {
 	static const char usage[] = "usage: parapet ping VM\n\n"
 				    "Ends with 0 if diagnostics answer.\n";
-	static const struct option options[] = {DIAG_COMMON_OPTIONS, {0}};
 	struct diag_client client;
 	struct diag_common common;
 	struct diag_reply *reply;
-	int option;
 
-	diag_common_init(&common);
-	while (common.exit < 0 && (option = getopt_long(argc, argv, "", options, NULL)) >= 0)
-		diag_common_option(&common, option, "ping", usage);
-	if (common.exit >= 0 || !diag_common_vm(&common, argc, argv, "ping") ||
-	    !diag_common_end(&common, argc, argv, "ping"))
+	if (!only_vm(&common, argc, argv, "ping", usage))
 		return common.exit;
 	diag_client_init(&client, common.vm, common.wait_s);
 	reply = diag_call(&client, DIAG_PING, "Ping", NULL, 0);
