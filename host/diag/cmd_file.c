@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/io.h"
@@ -117,14 +118,17 @@ static bool parse(struct options *o, int argc, char **argv, const char *short_op
 	return o->common.exit < 0 && diag_common_vm(&o->common, argc, argv, name);
 }
 
-/* What is not complete is not left behind. */
+/* A file that is not complete is not left behind; /dev/null and the like are. */
 static bool close_output(const struct options *o, int out, bool good)
 {
+	struct stat st;
+	bool is_file = o->output && !fstat(out, &st) && S_ISREG(st.st_mode);
+
 	if (close(out)) {
 		log_error("write: %s", strerror(errno));
 		good = false;
 	}
-	if (!good && o->output)
+	if (!good && is_file)
 		unlink(o->output);
 	return good;
 }

@@ -251,6 +251,10 @@ def test_other_commands():
         check(code == 1 and b"no network adapter" in err, "capture", err)
         code, _, err = client(server, "core-dump", "-o", target, "-p", "1")
         check(code == 1 and b"underhill-dump" in err and not os.path.exists(target), "no dump program", err)
+        # what was no file before stays
+        os.symlink("/dev/null", target)
+        code = client(server, "core-dump", "-o", target, "-p", "1")[0]
+        check(code == 1 and os.path.islink(target), "a device stays")
         code, _, err = client(server, "crash", "-n", "nobody")
         check(code == 1 and b"diagd" in err, "crash: who is there", err)
         if os.access("/dev/kmsg", os.R_OK):
