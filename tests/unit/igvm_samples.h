@@ -8,20 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
-#include "common/crc32.h"
-#include "igvm/igvm.h"
-
-static inline void fix_checksum(u8 *file)
-{
-	u32 fixed = get_le32(file + 4) == 2 ? 32 : 24;
-	u8 head[32];
-
-	memcpy(head, file, fixed);
-	put_le32(head + 0x14, 0);
-	put_le32(file + 0x14,
-		 crc32(crc32(0, head, fixed), file + get_le32(file + 8), get_le32(file + 12)));
-}
+#include "tests/unit/igvm_repair.h"
 
 /* The nth header of that type (any type: 0) */
 static inline bool find_header(const struct igvm *ig, u32 type, u32 nth, struct igvm_header *h)

@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
-#include "common/crc32.h"
-#include "igvm/igvm.h"
+#include "tests/unit/igvm_repair.h"
 
 #define FIXED 24
 
@@ -75,17 +73,6 @@ static u8 *make_image(size_t *len, u32 version)
 	return out;
 }
 
-static void fix_checksum(u8 *file)
-{
-	u32 fixed = get_le32(file + 4) == 2 ? 32 : 24;
-	u8 head[32];
-
-	memcpy(head, file, fixed);
-	put_le32(head + 0x14, 0);
-	put_le32(file + 0x14,
-		 crc32(crc32(0, head, fixed), file + get_le32(file + 8), get_le32(file + 12)));
-}
-
 /* A copy of exactly this size, so that ASan sees a read behind it. */
 static int open_copy(const u8 *file, size_t len, struct igvm_error *err)
 {
@@ -97,28 +84,6 @@ static int open_copy(const u8 *file, size_t len, struct igvm_error *err)
 	ret = igvm_open(&ig, copy, len, err);
 	free(copy);
 	return ret;
-}
-
-/* Reads everything that a consumer would. */
-static u32 touch_all(const struct igvm *ig)
-{
-	struct igvm_iter it;
-	struct igvm_header h;
-	struct igvm_register reg;
-	u32 sum = 0;
-
-	for (igvm_first(ig, &it); igvm_next(&it, &h);) {
-		for (u32 i = 0; i < h.data_len; i++)
-			sum += h.data[i];
-		if (h.type == IGVM_VP_CONTEXT &&
-		    igvm_platform_of(ig, h.mask) == IGVM_PLATFORM_VSM) {
-			for (u32 i = 0; i < igvm_register_count(&h); i++) {
-				igvm_register_get(ig, &h, i, &reg);
-				sum += reg.name;
-			}
-		}
-	}
-	return sum;
 }
 
 static void every_truncation(void **state)

@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/bytes.h"
-#include "common/crc32.h"
 #include "igvm/endorse.h"
 #include "igvm/igvm.h"
 #include "tests/unit/igvm_fixture.h"
+#include "tests/unit/igvm_repair.h"
 
 struct seen {
 	u64 count;
@@ -58,12 +57,6 @@ static void equal_images(void **state)
 	assert_int_equal(differences(a, a_len, b, b_len, NULL), 0);
 }
 
-static void repair(u8 *file)
-{
-	put_le32(file + 20, 0);
-	put_le32(file + 20, crc32(crc32(0, file, 24), file + 24, get_le32(file + 12)));
-}
-
 static void digests_of(const u8 *file, size_t len, u8 out[3][2 * IGVM_MAX_DIGEST])
 {
 	struct igvm_measurement m;
@@ -98,7 +91,7 @@ static void every_changed_bit_is_a_difference(void **state)
 		memcpy(a, good, len);
 		memcpy(b, good, len);
 		b[at] ^= 1u << (at % 8);
-		repair(b);
+		fix_checksum(b);
 		if (igvm_open(&ig, b, len, NULL)) {
 			free(a);
 			free(b);

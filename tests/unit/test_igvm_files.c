@@ -118,27 +118,6 @@ static void samples_round_trip(void **state)
 
 /* --- corruption */
 
-/* Reads everything that a loader would. */
-static u32 touch_all(const struct igvm *ig)
-{
-	struct igvm_iter it;
-	struct igvm_header h;
-	struct igvm_register reg;
-	u32 sum = 0;
-
-	for (igvm_first(ig, &it); igvm_next(&it, &h);) {
-		if (h.data_len)
-			sum += h.data[0] + (u32)h.data[h.data_len - 1];
-		if (h.type != IGVM_VP_CONTEXT || igvm_platform_of(ig, h.mask) != IGVM_PLATFORM_VSM)
-			continue;
-		for (u32 i = 0; i < igvm_register_count(&h); i++) {
-			igvm_register_get(ig, &h, i, &reg);
-			sum += reg.name;
-		}
-	}
-	return sum;
-}
-
 static void flip(u8 *file, u32 bit)
 {
 	file[bit / 8] ^= (u8)(1u << (bit % 8));
