@@ -2,39 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/dev_drive.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/chipset.h"
 
 static struct chipset cs;
-static u64 now_ns, wall_ns;
 static unsigned reports, lines;
-
-static u64 get_now(void *ctx)
-{
-	(void)ctx;
-	return now_ns;
-}
-
-static u64 get_wall(void *ctx)
-{
-	(void)ctx;
-	return wall_ns;
-}
 
 static void on_power(void *ctx, enum dev_power_event event, const char *why)
 {
 	(void)ctx, (void)event;
 	if (!why || !*why)
-		abort();
-}
-
-static void on_msg(void *ctx, const struct apic_msg *msg)
-{
-	(void)ctx;
-	if (msg->dest > 0x7fff || msg->delivery == APIC_SIPI ||
-	    (msg->delivery <= APIC_LOWEST && msg->vector < 16) ||
-	    (msg->level && msg->delivery > APIC_LOWEST))
 		abort();
 }
 

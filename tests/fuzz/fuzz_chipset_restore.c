@@ -1,35 +1,11 @@
 /* A chipset restored from arbitrary bytes: refused, or a machine that works and saves itself. */
-#include "tests/unit/dev_drive.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/chipset.h"
 
 #define START_NS  (3600ull * 1000000000)
 #define STATE_MAX (1u << 20)
 
 static struct chipset cs;
-static u64 now_ns, wall_ns;
 static bool quiet;
-
-static u64 get_now(void *ctx)
-{
-	(void)ctx;
-	return now_ns;
-}
-
-static u64 get_wall(void *ctx)
-{
-	(void)ctx;
-	return wall_ns;
-}
-
-static void on_msg(void *ctx, const struct apic_msg *msg)
-{
-	(void)ctx;
-	if (msg->dest > 0x7fff || msg->delivery == APIC_SIPI ||
-	    (msg->delivery <= APIC_LOWEST && msg->vector < 16) ||
-	    (msg->level && msg->delivery > APIC_LOWEST))
-		abort();
-}
 
 static void on_char(void *ctx, const u8 *bytes, size_t len)
 {
