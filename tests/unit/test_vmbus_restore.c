@@ -411,6 +411,8 @@ static void host_offers(u32 id, u32 instance)
 	struct vmbus_msg_offer msg = {
 		.hdr = {VMBUS_MSG_OFFER, 0}, .instance = {.data1 = instance}, .channel = id};
 
+	msg.subchannel = id == 5 ? 2 : 0;
+
 	relay_message(relay, &msg, sizeof(msg));
 }
 
@@ -540,6 +542,47 @@ static void states_of_no_relay(void **state)
 		assert_int_equal(sends, 0);
 		tear_down_relay();
 	}
+}
+
+/* What the relay itself does not use of its client, and counters of rare things. */
+static void client_goes_on(void **state)
+{
+	const struct vmbus_msg_header paused = {VMBUS_MSG_PAUSE_RESPONSE, 0};
+	const struct vmbus_msg_modify_conn_response modified = {{VMBUS_MSG_MODIFY_CONN_RESPONSE, 0},
+								VMBUS_CONN_STATE_OK};
+	struct relay_channel_info channel;
+	struct relay_info info;
+
+	(void)state;
+	set_up_relay();
+	relay->dropped_offers = 11;
+	C->mistakes = 12;
+	C->dropped = 13;
+	C->stale = 14;
+	C->lost = 15;
+	assert_int_equal(vmbus_client_modify_conn(C, 0x1000, 0x2000), 0);
+	assert_int_equal(vmbus_client_pause(C), 0);
+	assert_true(replace_relay(true));
+	vmbus_server_restore_done(guest.s);
+	relay_restore_done(relay);
+	assert_int_equal(vmbus_client_modify(C, 5, 1), -EINVAL);
+	relay_message(relay, &modified, sizeof(modified));
+	relay_message(relay, &paused, sizeof(paused));
+	relay_describe(relay, &info);
+	assert_int_equal(info.dropped_offers, 11);
+	assert_int_equal(C->mistakes, 12);
+	assert_int_equal(info.host.dropped, 13);
+	assert_int_equal(info.host.stale, 14);
+	assert_int_equal(info.host.lost, 15);
+	/* one answer each */
+	relay_message(relay, &modified, sizeof(modified));
+	relay_message(relay, &paused, sizeof(paused));
+	relay_describe(relay, &info);
+	assert_int_equal(info.host.dropped, 15);
+	assert_int_equal(vmbus_client_resume(C), 0);
+	assert_true(relay_channel(relay, 5, &channel));
+	assert_int_equal(channel.subchannel, 2);
+	tear_down_relay();
 }
 
 static void keeper_that_is_there(void **state)
@@ -683,6 +726,7 @@ int main(void)
 		cmocka_unit_test(rings_go_on),
 		cmocka_unit_test(limits_stay),
 		cmocka_unit_test(states_of_no_relay),
+		cmocka_unit_test(client_goes_on),
 		cmocka_unit_test(keeper_that_is_there),
 		cmocka_unit_test(keeper_that_is_gone),
 		cmocka_unit_test(keeper_that_is_gone_while_opening),

@@ -329,12 +329,14 @@ static void device_packets(struct world *w, struct device *d)
 		wake |= vmbus_rx_publish(rx);
 	if (rnd(w, 4) == 0)
 		trace(w, "sleep %d\n", vmbus_rx_sleep(rx));
-	for (unsigned i = rnd(w, 4); i; i--) {
+	for (unsigned i = rnd(w, rnd(w, 3) ? 4 : 30); i; i--) {
 		int ret = vmbus_tx_inband(tx, 0, i, data, len);
 
 		trace(w, "write %d\n", ret);
 		if (ret == VMBUS_RING_FULL)
 			trace(w, "wait %d\n", vmbus_tx_wait(tx, vmbus_packet_room(0, len)));
+		if (ret)
+			break;
 	}
 	if (rnd(w, 2))
 		wake |= vmbus_tx_publish(tx);
@@ -574,13 +576,14 @@ static void keeper_step(struct world *w)
 
 	if (!w->kept)
 		return;
-	switch (rnd(w, 5)) {
+	switch (rnd(w, 6)) {
 	case 0:
 		if (!w->kept_gpadl)
 			trace(w, "kept gpadl %d\n", vmbus_client_gpadl(c, w->kept, 7, 1, data, 60));
 		break;
-	case 1: trace(w, "kept open %d\n", vmbus_client_open(c, w->kept, &open)); break;
 	case 2:
+		if (rnd(w, 4))
+			break;
 		trace(w, "kept close %d\n", vmbus_client_close(c, w->kept));
 		w->kept_open = false;
 		break;
@@ -590,6 +593,7 @@ static void keeper_step(struct world *w)
 			w->kept_gpadl = false;
 		}
 		break;
+	default: trace(w, "kept open %d\n", vmbus_client_open(c, w->kept, &open)); break;
 	}
 }
 
@@ -692,6 +696,7 @@ static void guest_open(struct world *w, struct chan *c, unsigned slot)
 	};
 
 	msg.user[7] = (u8)gpadl;
+	msg.flags = rnd(w, 3) ? 0 : VMBUS_OPEN_REDIRECT;
 	if (rnd(w, 20) == 0)
 		msg.target_vp = VMBUS_VP_INTERRUPT_DISABLED;
 	for (unsigned i = 0; i < RING; i++)
@@ -726,12 +731,21 @@ static void guest_packets(struct world *w, struct chan *c)
 	for (unsigned i = rnd(w, 4); i; i--)
 		trace(w, "guest reads %d\n", vmbus_rx_read(&c->rx, &pkt, data, sizeof(data), &len));
 	wake |= vmbus_rx_publish(&c->rx);
-	for (unsigned i = rnd(w, 3); i; i--)
-		trace(w, "guest writes %d\n", vmbus_tx_inband(&c->tx, 0, i, data, len));
+	for (unsigned i = rnd(w, 20); i; i--) {
+		int ret = vmbus_tx_inband(&c->tx, 0, i, data, len);
+
+		trace(w, "guest writes %d\n", ret);
+		if (ret == VMBUS_RING_FULL) {
+			vmbus_tx_wait(&c->tx, vmbus_packet_room(0, len));
+			break;
+		}
+	}
 	wake |= vmbus_tx_publish(&c->tx);
-	/* a guest that breaks its ring */
-	if (rnd(w, 4) == 0)
+	/* a guest that breaks its rings */
+	if (rnd(w, 8) == 0)
 		put_le32(c->page[0] + VMBUS_RING_WRITE, 5);
+	if (rnd(w, 8) == 0)
+		put_le32(c->page[4] + VMBUS_RING_READ, 5);
 	if (wake || rnd(w, 8) == 0)
 		trace(w, "event %d\n", vmbus_server_event(w->s, 0x2000u + c->id));
 }
@@ -745,8 +759,10 @@ static void guest_contact(struct world *w)
 		.version = versions[rnd(w, ARRAY_SIZE(versions))],
 		.target_vp = rnd(w, 4),
 		.target_sint = VMBUS_SINT,
+		.target_vtl = rnd(w, 12) == 0,
 		.features = VMBUS_F_PAUSE | VMBUS_F_MODIFY_CONN | VMBUS_F_CLIENT_ID |
-			    (rnd(w, 2) ? VMBUS_F_SIGNAL_PARAMS : 0),
+			    (rnd(w, 2) ? VMBUS_F_SIGNAL_PARAMS : 0) |
+			    (rnd(w, 2) ? VMBUS_F_REDIRECT : 0),
 		.monitor_p2c = rnd(w, 2) ? 0x5000 : 0,
 		.client_id = {.data1 = rnd(w, 100), .data4 = {1}},
 	};
@@ -830,8 +846,8 @@ static void guest_step(struct world *w)
 			guest_contact(w);
 		return;
 	}
-	if (w->paused || rnd(w, 150) == 0) {
-		w->paused = !w->paused || rnd(w, 8);
+	if (w->paused || rnd(w, 50) == 0) {
+		w->paused = !w->paused || rnd(w, 4);
 		SEND(w, w->paused && rnd(w, 4) ? VMBUS_MSG_PAUSE : VMBUS_MSG_RESUME);
 		return;
 	}
@@ -898,7 +914,11 @@ static void guest_step(struct world *w)
 				c->gpadl[slot] = G_TEARDOWN;
 			}
 			break;
-		case 8: SEND(w, VMBUS_MSG_MODIFY, c->id, rnd(w, 4)); break;
+		case 8:
+			/* before the first is answered, too */
+			for (unsigned i = 1 + rnd(w, 2); i; i--)
+				SEND(w, VMBUS_MSG_MODIFY, c->id, rnd(w, 4));
+			break;
 		case 9:
 			if (rnd(w, 30) == 0) {
 				SEND(w, VMBUS_MSG_RELID_RELEASED, c->id);
@@ -1242,7 +1262,7 @@ static void nobody_notices(void **state)
 	/* the walk has been everywhere */
 	for (unsigned i = 0; i < SEEN_COUNT; i++)
 		if (seen[i] < 20 || getenv("SHOW_SEEN"))
-			print_message("state %u was there %u times\n", i, seen[i]);
+			print_message("state %u was met %u times\n", i, seen[i]);
 	for (unsigned i = 0; i < SEEN_COUNT; i++)
 		assert_true(seen[i] >= 20);
 	assert_true(trace_size > 1 << 18);
