@@ -16,6 +16,7 @@
 
 #define CHUNK	   16384 /* bytes moved at a time */
 #define SPEAK_MS   10000 /* to say CONNECT */
+#define TAKE_MS	   10000 /* for the guest to take more of what a user left behind */
 #define MAX_RELAYS 512
 
 /* A Unix socket and what it is connected to. */
@@ -24,8 +25,8 @@ struct relay {
 	struct relay *next;
 	struct iothread_file file;
 	struct iothread_work work;
-	struct iothread_timer silence;
-	struct hvsock_conn *conn; /* NULL: not yet, or over */
+	struct iothread_timer silence; /* the user does not speak; the guest does not take */
+	struct hvsock_conn *conn;      /* NULL: not yet, or over */
 	struct hybrid_request request;
 	struct guid instance;
 	char line[HYBRID_LINE_MAX]; /* until conn; behind the request, the stream's first bytes */
@@ -187,6 +188,8 @@ static bool move_in(struct relay *r, bool *room)
 		if (hvsock_write(r->conn, buf, (size_t)n) != n)
 			return false;
 		r->owner->stats.to_guest += (u64)n;
+		if (r->hung_up)
+			iothread_arm(r->owner->io, &r->silence, TAKE_MS);
 	}
 	return true;
 }
@@ -196,7 +199,7 @@ static void serve(struct relay *r)
 {
 	bool room = true;
 
-	if (!move_out(r) || !move_in(r, &room)) {
+	if (!move_out(r) || !move_in(r, &room) || hvsock_broken(r->conn)) {
 		leave(r, true);
 		return;
 	}
@@ -271,6 +274,7 @@ static void ready(struct iothread_file *file, u32 events)
 		if (events & EPOLLHUP) {
 			r->hung_up = true;
 			iothread_unwatch(r->owner->io, file);
+			iothread_arm(r->owner->io, &r->silence, TAKE_MS);
 		}
 		serve(r);
 		return;

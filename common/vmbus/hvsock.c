@@ -286,6 +286,11 @@ size_t hvsock_room(struct hvsock_conn *c)
 	return c->state == CONN_OPEN ? vmbus_pipe_room(&c->pipe) : 0;
 }
 
+bool hvsock_broken(const struct hvsock_conn *c)
+{
+	return c->state == CONN_OPEN && (c->pipe.rx->corrupt || c->pipe.tx->corrupt);
+}
+
 int hvsock_shutdown(struct hvsock_conn *c)
 {
 	bool signal = false;

@@ -66,6 +66,8 @@ ssize_t hvsock_read(struct hvsock_conn *c, void *buf, size_t size);
 ssize_t hvsock_write(struct hvsock_conn *c, const void *buf, size_t len);
 size_t hvsock_room(struct hvsock_conn *c);
 int hvsock_shutdown(struct hvsock_conn *c);
+/* The guest broke a ring of an open connection: nothing will pass any more. */
+bool hvsock_broken(const struct hvsock_conn *c);
 /*
  * The user leaves; c must not be used any more. What was written is still delivered, what the guest
  * sends is thrown away, until it has read all or the linger time is over. now: rescind at once.

@@ -524,6 +524,23 @@ static void full_ring(void **state)
 	host_free(&h);
 }
 
+/* A guest that writes a wild index for the ring that it reads: seen without a byte to pass. */
+static void broken_ring(void **state)
+{
+	struct host h;
+	struct end e;
+
+	(void)state;
+	establish(&h, &e);
+	hvsock_room(h.conn);
+	assert_false(hvsock_broken(h.conn));
+	*(u32 *)(void *)(e.pipe.rx->page[0] + VMBUS_RING_READ) = e.pipe.rx->size;
+	assert_int_equal(hvsock_room(h.conn), 0);
+	assert_true(hvsock_broken(h.conn));
+	hvsock_close(h.conn, true);
+	host_free(&h);
+}
+
 /* Guest ends first, reads on, host ends: rescinded when the guest has read all but the end. */
 static void half_close(void **state)
 {
@@ -667,6 +684,7 @@ int main(void)
 		cmocka_unit_test(host_connects),
 		cmocka_unit_test(bytes_both_ways),
 		cmocka_unit_test(full_ring),
+		cmocka_unit_test(broken_ring),
 		cmocka_unit_test(half_close),
 		cmocka_unit_test(host_ends_first),
 		cmocka_unit_test(guest_closes),
