@@ -316,7 +316,7 @@ static void serve_link(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 	pid = fork();
 	if (pid == 0) {
-		control_serve(listener, &ops);
+		control_serve(listener, &ops, NULL);
 		_exit(0);
 	}
 	close(listener);
