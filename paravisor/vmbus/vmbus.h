@@ -34,7 +34,10 @@ void vmbus_receive(const void *payload, size_t size);
  */
 void vmbus_stop(void);
 void vmbus_go_on(void);
-/* Some KiB, up to 16 MiB for a guest that makes as many page lists as it may. */
+/*
+ * Some KiB; up to 5 MiB for a guest that makes as many page lists as it may, and 16 MiB if the host
+ * offers as much as it may and takes no message, too.
+ */
 void vmbus_save(struct pb_writer *out);
 /*
  * In place of vmbus_connect, before any VP runs and before hostlink_start. False: malformed; then
