@@ -345,6 +345,31 @@ static void rings_go_on(void **state)
 	guest_free(&guest);
 }
 
+/* Values that a walk seldom needs. */
+static void rare_values_stay(void **state)
+{
+	struct vmbus_server *s;
+	struct pb_writer w;
+
+	(void)state;
+	set_up_server();
+	CH(1)->rx.signals = 5;
+	CH(1)->tx.signals = 6;
+	CH(1)->state = CH_CLOSING_REOPEN;
+	CH(1)->reopen = CH(1)->open;
+	CH(1)->reopen.redirect = true;
+	CH(1)->reopen.user[VMBUS_USER_DATA - 1] = 7;
+	pb_writer_init(&w, LIMIT);
+	vmbus_server_save(guest.s, &w);
+	assert_true(server_accepts(bytes(&w), &s));
+	assert_int_equal(s->channel[1]->rx.signals, 5);
+	assert_int_equal(s->channel[1]->tx.signals, 6);
+	assert_memory_equal(&s->channel[1]->reopen, &CH(1)->reopen, sizeof(struct vmbus_open));
+	vmbus_server_free(s);
+	pb_writer_free(&w);
+	guest_free(&guest);
+}
+
 /* What a relay's host grants holds for the next contact, here as there. */
 static void limits_stay(void **state)
 {
@@ -724,6 +749,7 @@ int main(void)
 		cmocka_unit_test(damaged_states),
 		cmocka_unit_test(device_that_is_gone),
 		cmocka_unit_test(rings_go_on),
+		cmocka_unit_test(rare_values_stay),
 		cmocka_unit_test(limits_stay),
 		cmocka_unit_test(states_of_no_relay),
 		cmocka_unit_test(client_goes_on),

@@ -197,18 +197,23 @@ static void d_open(void *dev, struct vmbus_channel *ch, const struct vmbus_open 
 	struct device *d = dev;
 
 	(void)ch;
-	trace(d->w, "open %u: gpadl %#x vp %u connection %#x flag %u reserved %d user %u\n", d->n,
-	      open->gpadl, open->target_vp, open->connection, open->event_flag, open->reserved,
-	      open->user[7]);
+	trace(d->w,
+	      "open %u: gpadl %#x vp %u connection %#x flag %u reserved %d redirect %d user %u\n",
+	      d->n, open->gpadl, open->target_vp, open->connection, open->event_flag,
+	      open->reserved, open->redirect, open->user[7]);
 	d->opening = true;
 }
 
 static void d_close(void *dev, struct vmbus_channel *ch)
 {
+	const struct vmbus_rx *rx = vmbus_channel_rx(ch);
+	const struct vmbus_tx *tx = vmbus_channel_tx(ch);
 	struct device *d = dev;
 
-	(void)ch;
 	trace(d->w, "close %u\n", d->n);
+	if (rx)
+		trace(d->w, "signalled for room %llu, for packets %llu\n",
+		      (unsigned long long)rx->signals, (unsigned long long)tx->signals);
 	d->closing = true;
 }
 
@@ -399,7 +404,7 @@ static void device_step(struct world *w, unsigned n)
 	case 7: device_packets(w, d); break;
 	case 8:
 		/* while one waits for its release, the next of its kind stays */
-		if (rnd(w, 12) == 0 && !w->revoked[n])
+		if (rnd(w, 40) == 0 && !w->revoked[n])
 			device_revoke(w, n);
 		break;
 	}
@@ -1123,9 +1128,9 @@ static void others_step(struct world *w)
 			assert_int_equal(vmbus_server_message(w->host, m, len, VMBUS_VIA_MULTI), 0);
 		break;
 	case 8:
-		w->guest_busy = rnd(w, 2);
-		w->host_busy = rnd(w, 2);
-		w->guest_broken = rnd(w, 30) == 0;
+		w->guest_busy = rnd(w, 4) == 0;
+		w->host_busy = rnd(w, 4) == 0;
+		w->guest_broken = rnd(w, 100) == 0;
 		break;
 	case 9:
 		if (w->timer && rnd(w, 10) == 0) {
@@ -1189,10 +1194,17 @@ static struct world *walk(u32 seed, u32 odds)
 		assert_int_equal(relay_connect(w->relay), 0);
 	}
 	for (unsigned i = 0; i < 9000; i++) {
-		switch (rnd(w, 5)) {
-		case 0: guest_step(w); break;
-		case 1: guest_read(w); break;
-		case 2: device_step(w, rnd(w, LOCAL + (w->relayed ? REMOTE : 0))); break;
+		switch (rnd(w, 9)) {
+		case 0:
+		case 1:
+		case 2: guest_step(w); break;
+		case 3:
+		case 4: guest_read(w); break;
+		case 5:
+		case 6:
+			for (unsigned n = 0; n < 5; n++)
+				device_step(w, rnd(w, LOCAL + (w->relayed ? REMOTE : 0)));
+			break;
 		default: others_step(w); break;
 		}
 		if (w->restore_odds && draw(&w->restore_seed, w->restore_odds) == 0)
