@@ -26,7 +26,7 @@ $(B)/e2e/%: tests/e2e/%.c
 $(B)/e2e/hostile_host: $(B)/native/tests/e2e/hostile_host.o $(B)/native/host/main.o $(B)/native/libparapet.a
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -static -Wl,--wrap=synic_post -o $@ $^ $(NATIVE_LIBS)
+	$(Q)$(CC) -static -Wl,--wrap=synic_post -Wl,--wrap=vmbus_channel_open_done -o $@ $^ $(NATIVE_LIBS)
 e2e test test-long: $(B)/e2e/hostile_host
 
 # the diagnostics server as a native program

@@ -1,10 +1,11 @@
 /*
  * `parapet` as a hostile host: what it says to the paravisor's VMBus client is changed, and much is
- * added. For tests only; linked from the program's own objects with
- * --wrap=synic_post.
+ * added; the rings of VTL2's own channels get wild indices. For tests only; linked from the
+ * program's own objects with --wrap=synic_post --wrap=vmbus_channel_open_done.
  *
  * HOSTILE=FOLDER names a folder with two FIFOs: a line "CASE COUNT SEED" in `in` runs a case, a
- * line in `out` tells its end. HOSTILE_START="mutate COUNT SEED" is done before the first message.
+ * line in `out` tells its end. HOSTILE_START="CASE COUNT SEED" is done before the first message
+ * (those that only switch something on).
  */
 #include <pthread.h>
 #include <signal.h>
@@ -15,15 +16,19 @@
 
 #include "common/abi/hostlink.h"
 #include "common/abi/vmbus.h"
+#include "common/vmbus/server_impl.h"
 #include "host/synic.h"
 
-#define IDS	   VMBUS_MAX_CHANNELS
-#define POST_TRIES 20000 /* of a millisecond */
+#define IDS	    VMBUS_MAX_CHANNELS
+#define POST_TRIES  20000 /* of a millisecond */
+#define RING_WRITES 16	  /* into the rings of one channel: it hardly lives longer */
 
 u16 __real_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
 		      bool queue);
 u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
 		      bool queue);
+void __real_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
+void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* innermost, but for the VP's */
 static struct vp *target;
 static bool real[IDS]; /* what the host itself has offered */
@@ -34,6 +39,16 @@ static u64 mutations;	   /* messages still to be looked at */
 static u64 seed_m, seed_c; /* mutation; the thread with the cases */
 static unsigned long posted;
 static bool stuck;
+
+/* VTL2's own channels, those of its kernel */
+static struct own {
+	bool refused, offered, opened; /* opened: since it was offered last */
+	u8 *ring[2];	 /* control pages while VTL2 may use them: towards the host, towards VTL2 */
+	u32 size[2];	 /* of the data behind */
+	unsigned writes; /* by case_rings */
+} own[IDS];
+static unsigned hits;		       /* channels */
+static unsigned early, stale, refused; /* opens that are still to be spoiled, see case_early */
 
 static u64 roll(u64 *seed)
 {
@@ -97,12 +112,88 @@ static u16 mutated(struct vp *vp, unsigned sint, const struct hv_message *msg)
 	return status;
 }
 
+/* What the host says about VTL2's own channels; call with `lock` held, before it is posted. */
+static void watch_own(struct vp *vp, struct hv_message *msg)
+{
+	struct vmbus_msg_gpadl_created created;
+	struct vmbus_msg_open_result result;
+	struct vmbus_msg_offer offer;
+	bool newly;
+	u32 type, id;
+
+	memcpy(&type, msg->payload, 4);
+	memcpy(&id,
+	       msg->payload + (type == VMBUS_MSG_OFFER ? offsetof(struct vmbus_msg_offer, channel)
+						       : sizeof(struct vmbus_msg_header)),
+	       4);
+	if (id >= IDS)
+		return;
+	switch (type) {
+	case VMBUS_MSG_OFFER:
+		memcpy(&offer, msg->payload, sizeof(offer));
+		own[id] = (struct own){.offered = true};
+		/* Beyond the highest id that it knows the kernel does not look: the flag stays. */
+		if (stale && offer.flags & VMBUS_OFFER_TLNPI) {
+			stale--;
+			synic_signal(vp, VTL2, VMBUS_SINT, id, &newly);
+		}
+		break;
+	case VMBUS_MSG_GPADL_CREATED:
+		if (refused && !own[id].opened) {
+			refused--;
+			memcpy(&created, msg->payload, sizeof(created));
+			created.status = VMBUS_STATUS_FAILED;
+			memcpy(msg->payload, &created, sizeof(created));
+			own[id].refused = true;
+		}
+		if (early && !own[id].opened) {
+			early--;
+			synic_signal(vp, VTL2, VMBUS_SINT, id, &newly);
+		}
+		break;
+	case VMBUS_MSG_OPEN_RESULT:
+		memcpy(&result, msg->payload, sizeof(result));
+		own[id].opened = !result.status;
+		break;
+	case VMBUS_MSG_RESCIND: /* VTL2 frees the pages after that only: so it is with hv_sock */
+		memset(own[id].ring, 0, sizeof(own[id].ring));
+		break;
+	default: break;
+	}
+}
+
+void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status)
+{
+	u32 id = vmbus_channel_id(ch);
+
+	pthread_mutex_lock(&lock);
+	if (ch->server->cfg.vtl == 2 && ch->rings && status == VMBUS_STATUS_SUCCESS &&
+	    ch->offer.flags & VMBUS_OFFER_TLNPI) {
+		own[id].ring[0] = ch->rx.page[0];
+		own[id].size[0] = ch->rx.size;
+		own[id].ring[1] = ch->tx.page[0];
+		own[id].size[1] = ch->tx.size;
+	}
+	pthread_mutex_unlock(&lock);
+	__real_vmbus_channel_open_done(ch, status);
+}
+
 u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
 		      bool queue)
 {
+	struct hv_message m;
 	u16 status;
 	u32 type, id;
 
+	if (vtl == VTL2 && sint == VMBUS_SINT && msg->type == HV_MSG_VMBUS) {
+		m = *msg;
+		pthread_mutex_lock(&lock);
+		target = vp;
+		watch_own(vp, &m);
+		status = __real_synic_post(vp, vtl, sint, &m, queue);
+		pthread_mutex_unlock(&lock);
+		return status;
+	}
 	if (vtl != VTL2 || sint != VMBUS_REDIRECT_SINT || msg->sender == HOSTLINK_CONNECTION)
 		return __real_synic_post(vp, vtl, sint, msg, queue);
 	pthread_mutex_lock(&lock);
@@ -322,15 +413,166 @@ static void case_link(unsigned long count)
 	}
 }
 
+/*
+ * May VTL2's kernel see an event of this channel? Not of its own before it has opened it: see
+ * case_early. Here that would hide what else there is.
+ */
+static bool bearable(u32 id)
+{
+	return own[id].opened || (id < VSRV_TRANSIENT_FIRST && !own[id].offered);
+}
+
 static void case_flags(unsigned long count)
 {
 	for (unsigned long i = 0; i < count; i++) {
 		u64 r = roll(&seed_c);
+		unsigned sint = r & 1 ? VMBUS_SINT : VMBUS_REDIRECT_SINT;
+		u32 id = (u32)(r >> 16) % IDS;
 		bool newly;
 
-		synic_signal(target, VTL2, r & 1 ? VMBUS_SINT : VMBUS_REDIRECT_SINT,
-			     (u32)(r >> 16) % 2048, &newly);
-		posted++;
+		/* of the few channels that there are, more than chance would give */
+		for (unsigned n = 0; sint == VMBUS_SINT && r & 2 && n < IDS && !own[id].opened; n++)
+			id = (id + 1) % IDS;
+		pthread_mutex_lock(&lock);
+		if (sint != VMBUS_SINT || bearable(id)) {
+			synic_signal(target, VTL2, sint, id, &newly);
+			posted++;
+		}
+		pthread_mutex_unlock(&lock);
+	}
+}
+
+/* --- rings of VTL2's own hv_sock channels */
+
+static u32 wild(u64 r, u32 size, u32 now)
+{
+	const u32 edge[] = {0,	      8,	size - 8, size, size + 8,
+			    2 * size, 1u << 31, ~0u - 7,  ~0u,	size - 1};
+
+	switch (r & 7) {
+	case 0:
+	case 1: return edge[(r >> 8) % ARRAY_SIZE(edge)];
+	case 2: return now + ((u32)(r >> 8) % 64 - 32) * 8;
+	case 3: return now + (u32)(r >> 8) % 64 - 32;
+	case 4: return (u32)(r >> 8) % size;
+	case 5: return (u32)(r >> 8) % size & ~7u;
+	case 6: return size + (u32)(r >> 8) % 65536;
+	default: return (u32)(r >> 32);
+	}
+}
+
+/* Writes into one control page. */
+static void spoil(struct own *o, u64 r)
+{
+	static const u32 field[] = {VMBUS_RING_WRITE,	VMBUS_RING_READ, VMBUS_RING_WRITE,
+				    VMBUS_RING_READ,	VMBUS_RING_MASK, VMBUS_RING_PENDING,
+				    VMBUS_RING_FEATURES};
+	unsigned side = r & 1;
+	u32 *at = (u32 *)(void *)(o->ring[side] + field[(r >> 1) % ARRAY_SIZE(field)]);
+	u32 now = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+	hits += !o->writes++;
+	__atomic_store_n(at, wild(roll(&seed_c), o->size[side], now), __ATOMIC_SEQ_CST);
+	posted++;
+}
+
+static struct own *open_ring(u64 r)
+{
+	u32 first = (u32)(r >> 8) % IDS;
+
+	for (u32 i = 0; i < IDS; i++)
+		if (own[(first + i) % IDS].ring[0] && own[(first + i) % IDS].writes < RING_WRITES)
+			return &own[(first + i) % IDS];
+	return NULL;
+}
+
+static void case_rings(unsigned long count)
+{
+	unsigned idle = 0;
+
+	while (posted < count && idle < POST_TRIES) {
+		u64 r = roll(&seed_c);
+		struct own *o;
+		bool newly;
+
+		pthread_mutex_lock(&lock);
+		o = open_ring(r);
+		if (o) {
+			for (u64 n = 1 + (r >> 20) % 3; n; n--)
+				spoil(o, roll(&seed_c));
+			synic_signal(target, VTL2, VMBUS_SINT, (unsigned)(o - own), &newly);
+		}
+		pthread_mutex_unlock(&lock);
+		if (!o)
+			idle++;
+		usleep(o ? (u32)(r >> 32) % 8192 : 1000);
+	}
+}
+
+/* VTL2's own channels are taken away, behind the back of the host's server. */
+static void case_revoke(unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		for (u32 id = 1; id < IDS; id++) {
+			struct vmbus_msg_channel m = {{VMBUS_MSG_RESCIND, 0}, id};
+			struct hv_message msg = {.type = HV_MSG_VMBUS, .payload_size = sizeof(m)};
+
+			if (!own[id].offered)
+				continue;
+			own[id].offered = false;
+			memcpy(msg.payload, &m, sizeof(m));
+			__wrap_synic_post(target, VTL2, VMBUS_SINT, &msg, true);
+			posted++;
+		}
+		usleep((u32)(roll(&seed_c) >> 32) % 131072);
+	}
+}
+
+/*
+ * What brings VTL2's kernel down. Upstream's hv_vmbus (7.3, drivers/hv/channel.c, __vmbus_open)
+ * names the callback of a channel before the host has accepted the page list and before the rings
+ * are made, and does not take the name back when the open fails; vmbus_chan_sched calls whatever is
+ * named. So an event of such a channel leads hv_sock's callback to a ring that is not there yet
+ * (early: it comes with the answer to the page list; stale: it stood since before the offer, beyond
+ * the ids that the kernel looked at until then), or to a socket that has been freed (refused: the
+ * page list is refused, and the event sent by `late`).
+ */
+static void arm(unsigned *what, unsigned long count)
+{
+	pthread_mutex_lock(&lock);
+	*what = (unsigned)count;
+	pthread_mutex_unlock(&lock);
+}
+
+static void case_early(unsigned long count)
+{
+	arm(&early, count);
+}
+
+static void case_stale(unsigned long count)
+{
+	arm(&stale, count);
+}
+
+static void case_refused(unsigned long count)
+{
+	arm(&refused, count);
+}
+
+static void case_late(unsigned long count)
+{
+	for (unsigned tries = 0; posted < count && tries < POST_TRIES / 200; tries++) {
+		usleep(200000);
+		pthread_mutex_lock(&lock);
+		for (u32 id = 0; id < IDS; id++) {
+			bool newly;
+
+			if (!own[id].refused)
+				continue;
+			synic_signal(target, VTL2, VMBUS_SINT, id, &newly);
+			posted++;
+		}
+		pthread_mutex_unlock(&lock);
 	}
 }
 
@@ -359,7 +601,9 @@ static const struct {
 } cases[] = {
 	{"types", case_types},	   {"offers", case_offers}, {"answers", case_answers},
 	{"sizes", case_sizes},	   {"link", case_link},	    {"flags", case_flags},
-	{"rescind", case_rescind}, {"calm", case_calm},
+	{"rescind", case_rescind}, {"calm", case_calm},	    {"rings", case_rings},
+	{"early", case_early},	   {"stale", case_stale},   {"refused", case_refused},
+	{"late", case_late},	   {"revoke", case_revoke},
 };
 
 static const char *order(const char *line)
@@ -368,7 +612,7 @@ static const char *order(const char *line)
 	char name[16] = "";
 
 	sscanf(line, "%15s %lu %lu", name, &count, &seed);
-	posted = 0;
+	posted = hits = 0;
 	if (!strcmp(name, "mutate")) {
 		pthread_mutex_lock(&lock);
 		mutations = count;
@@ -376,7 +620,7 @@ static const char *order(const char *line)
 		pthread_mutex_unlock(&lock);
 		return "on";
 	}
-	if (!target)
+	if (!target && !strstr("early stale refused late", name))
 		return "no connection to be hostile to";
 	seed_c = start(seed);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
@@ -400,7 +644,7 @@ static void *serve(void *folder)
 		const char *answer = order(line);
 
 		line[strcspn(line, "\n")] = 0;
-		fprintf(out, "%s: %s %lu\n", line, answer, posted);
+		fprintf(out, "%s: %s %lu, %u channels\n", line, answer, posted, hits);
 		fflush(out);
 	}
 	return NULL;
