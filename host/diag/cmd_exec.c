@@ -43,9 +43,9 @@ struct session {
 	struct stream stream[STREAMS];
 	enum tty_choice tty_choice;
 	bool tty, raw, no_input, combine, own_server, escape;
-	int escape_state, signal_fd;
+	int escape_state, signal_fd, last_signal;
 	u64 id[STREAMS], pid;
-	u32 wait_stream;
+	u32 wait_stream, signal_stream; /* calls without an answer yet; 0: none */
 };
 
 /* --- window size */
@@ -254,22 +254,31 @@ static int handle_signal(struct session *s)
 			send_window(s);
 		return -1;
 	}
-	if (s->tty || !s->pid)
+	/* a VM that has not even taken the last one must not hold its user */
+	if (s->tty || !s->pid || s->signal_stream)
 		return 128 + (int)info.ssi_signo;
-	if (!s->own_server) {
-		struct diag_reply *reply = diag_call(&s->client, DIAG_OWN, "Ping", NULL, 0);
-
-		s->own_server = reply && reply->code == TTRPC_OK;
-		diag_reply_free(reply);
-		if (!s->own_server)
-			return 128 + (int)info.ssi_signo;
-	}
 	pb_writer_init(&w, 64);
 	pb_put_u64(&w, 1, s->pid);
 	pb_put_u64(&w, 2, info.ssi_signo);
-	diag_send(&s->client, DIAG_OWN, "Signal", &w, 0);
+	s->signal_stream = diag_send(&s->client, DIAG_OWN, "Signal", &w, 0);
+	s->last_signal = (int)info.ssi_signo;
 	pb_writer_free(&w);
-	return -1;
+	return s->signal_stream ? -1 : 128 + s->last_signal;
+}
+
+/* Has the signal been passed on? -1: go on; else how we end: the server knows no signals. */
+static int take_signal_reply(struct session *s)
+{
+	struct diag_reply *reply = s->signal_stream ? diag_take(&s->client, s->signal_stream)
+						    : NULL;
+	bool unknown;
+
+	if (!reply)
+		return -1;
+	unknown = reply->code == TTRPC_UNIMPLEMENTED;
+	diag_reply_free(reply);
+	s->signal_stream = 0;
+	return unknown ? 128 + s->last_signal : -1;
 }
 
 static int exit_code(const struct diag_reply *reply)
@@ -346,6 +355,9 @@ static int run_session(struct session *s)
 			code = exit_code(reply);
 			diag_reply_free(reply);
 		}
+		result = take_signal_reply(s);
+		if (result >= 0)
+			return result;
 		if (polled[STREAMS + 1].revents) {
 			result = handle_signal(s);
 			if (result >= 0)
@@ -407,7 +419,8 @@ static const char exec_usage[] =
 	"\n"
 	"Runs a program in VTL2 with our standard input, output and error, and ends with its exit\n"
 	"code (255: ended by a signal; 125: could not be run, or the connection was lost).\n"
-	"SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to it.\n"
+	"SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to it; when the VM does not take one,\n"
+	"the next ends the command.\n"
 	"\n"
 	"  -t, --tty               give it a terminal\n"
 	"  -n, --no-input          its standard input is /dev/null\n"

@@ -272,7 +272,7 @@ def test_other_commands():
 
 class Foreign:
     """Answers by script: service/method -> function(payload) -> body of the Response."""
-    def __init__(self, answers, split=1, silent=None):
+    def __init__(self, answers, split=1, silent=()):
         self.folder = tempfile.mkdtemp(prefix="parapet-diag-")
         self.path = self.folder + "/vm.sock"
         self.answers, self.split, self.silent = answers, split, silent
@@ -313,7 +313,7 @@ class Foreign:
                     data(1, number(1, 12) + data(2, "what?"))
                 # an answer that nobody asked for, flags, and everything in small pieces
                 frames = struct.pack(">IIBB", 2, 0x7777, 2, 9) + b"\x12\0"
-                if name != self.silent:
+                if name not in self.silent:
                     frames += struct.pack(">IIBB", len(body), stream, 2, 0x55) + body
                 for i in range(0, len(frames), self.split):
                     sock.sendall(frames[i:i + self.split])
@@ -393,7 +393,7 @@ def test_foreign_resize():
         return ok(number(1, 4711))
     # Wait is answered with something that nobody asked for: the program goes on
     answers = {"diag.UnderhillDiag/Exec": execute}
-    with Foreign({**answers, "diag.UnderhillDiag/Wait": None}, silent="diag.UnderhillDiag/Wait") as server:
+    with Foreign({**answers, "diag.UnderhillDiag/Wait": None}, silent=["diag.UnderhillDiag/Wait"]) as server:
         shell = Terminal(server, "shell", "-t")
         shell.until(b"up")
         time.sleep(0.2)
@@ -405,6 +405,28 @@ def test_foreign_resize():
         check(b"stty rows 44 cols 99 </proc/4711/fd/0" in server.calls[-1][1], "stty", server.calls)
         shell.process.kill()
         shell.end()
+
+
+def test_foreign_signal():
+    def running(**more):
+        server = Foreign({"diag.UnderhillDiag/Exec": execute}, **more)
+        process = subprocess.Popen([PARAPET, "exec", "-n", server.path, "x"], stdout=subprocess.PIPE)
+        check(process.stdout.readline() == b"up\n", "up")
+        return server, process
+
+    def execute(foreign, payload):
+        foreign.sockets[ids_of(payload)[1]].sendall(b"up\n")
+        return ok(number(1, 4711))
+    # Wait has no answer here, as the program goes on; a server that knows no signals, and one that hangs
+    for hangs, wanted in ((False, 1), (True, 2)):
+        silent = ["diag.UnderhillDiag/Wait"] + ["parapet.Diag/Signal"] * hangs
+        server, process = running(silent=silent)
+        with server, process.stdout:
+            for i in range(wanted):
+                check(process.poll() is None, f"it runs before signal {i}")
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+            check(process.wait(10) == 128 + signal.SIGTERM, "it ends", (hangs, process.returncode))
 
 
 def test_foreign_inspect():
