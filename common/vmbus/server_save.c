@@ -423,6 +423,21 @@ static bool gpadl_valid(struct vmbus_gpadl *g, const struct vmbus_channel *ch)
 	}
 }
 
+/*
+ * Without a connection only what the guest opened as reserved may go on, also to its end: its
+ * device may still hold page lists.
+ */
+static bool outlives_connection(const struct vmbus_channel *ch)
+{
+	switch (ch->state) {
+	case CH_RELEASED:
+	case CH_HELD: return true;
+	case CH_OPEN:
+	case CH_CLOSING: return ch->reserved_open;
+	default: return false;
+	}
+}
+
 static bool all_valid(struct vmbus_server *s)
 {
 	for (unsigned i = 0; i < GPADL_BUCKETS; i++) {
@@ -437,7 +452,7 @@ static bool all_valid(struct vmbus_server *s)
 	for (unsigned i = 1; i < VMBUS_MAX_CHANNELS; i++) {
 		const struct vmbus_channel *ch = s->channel[i];
 
-		if (ch && (!key_valid(ch) || (s->state == CONN_NONE && !vchan_idle(ch))))
+		if (ch && (!key_valid(ch) || (s->state == CONN_NONE && !outlives_connection(ch))))
 			return false;
 	}
 	return s->sendable <= (s->paused ? s->out.len : 0);

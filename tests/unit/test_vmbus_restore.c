@@ -345,6 +345,13 @@ static void rings_go_on(void **state)
 	guest_free(&guest);
 }
 
+static void later(void *dev, struct vmbus_channel *ch, u32 gpadl)
+{
+	(void)dev;
+	(void)ch;
+	(void)gpadl;
+}
+
 /* Values that a walk seldom needs. */
 static void rare_values_stay(void **state)
 {
@@ -387,6 +394,42 @@ static void limits_stay(void **state)
 	vmbus_server_restore_done(s);
 	guest_contact(&guest, VMBUS_V6_0, 0, 0);
 	assert_int_equal(guest_expect(&guest, VMBUS_MSG_VERSION_RESPONSE, 16)[8], 0);
+	guest_connect(&guest, VMBUS_V5_3, 0);
+	pb_writer_free(&w);
+	guest_free(&guest);
+}
+
+/* A reserved channel is closed without a connection, and its device takes its time. */
+static void reserved_after_the_guest_left(void **state)
+{
+	static const struct vmbus_device_ops slow = {.gpadl_teardown = later};
+	const struct vmbus_offer o = offer_of(0);
+	struct vmbus_channel *ch;
+	struct vmbus_server *s;
+	struct pb_writer w;
+
+	(void)state;
+	guest_init(&guest, &config, &guest_ops);
+	assert_non_null(vmbus_server_offer(guest.s, &o, &slow, NULL));
+	guest_connect(&guest, VMBUS_V5_3, 0);
+	GUEST_SEND(&guest, VMBUS_MSG_REQUEST_OFFERS);
+	guest_gpadl(&guest, 1, RING_GPADL, 8, 8);
+	GUEST_SEND(&guest, VMBUS_MSG_OPEN_RESERVED, 1, 0, 2, RING_GPADL, 4);
+	GUEST_SEND(&guest, VMBUS_MSG_UNLOAD);
+	GUEST_SEND(&guest, VMBUS_MSG_CLOSE_RESERVED, 1, 0, 2);
+	assert_int_equal(S->state, CONN_NONE);
+	assert_int_equal(CH(1)->gpadls, 1);
+	pb_writer_init(&w, LIMIT);
+	vmbus_server_save(guest.s, &w);
+	assert_true(server_accepts(bytes(&w), &s));
+	vmbus_server_free(guest.s);
+	guest.s = s;
+	ch = vmbus_server_adopt(s, &o, &slow, NULL);
+	assert_non_null(ch);
+	vmbus_server_restore_done(s);
+	vmbus_channel_gpadl_torn_down(ch, RING_GPADL);
+	assert_int_equal(ch->gpadls, 0);
+	guest.count = 0;
 	guest_connect(&guest, VMBUS_V5_3, 0);
 	pb_writer_free(&w);
 	guest_free(&guest);
@@ -751,6 +794,7 @@ int main(void)
 		cmocka_unit_test(rings_go_on),
 		cmocka_unit_test(rare_values_stay),
 		cmocka_unit_test(limits_stay),
+		cmocka_unit_test(reserved_after_the_guest_left),
 		cmocka_unit_test(states_of_no_relay),
 		cmocka_unit_test(client_goes_on),
 		cmocka_unit_test(keeper_that_is_there),
