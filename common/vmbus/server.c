@@ -158,6 +158,11 @@ u16 vmbus_channel_id(const struct vmbus_channel *ch)
 	return ch->id;
 }
 
+bool vmbus_channel_revoked(const struct vmbus_channel *ch)
+{
+	return ch->state == CH_REVOKED;
+}
+
 struct vmbus_server *vmbus_channel_server(const struct vmbus_channel *ch)
 {
 	return ch->server;

@@ -176,6 +176,8 @@ struct vmbus_tx *vmbus_channel_tx(struct vmbus_channel *ch);
 const struct vmbus_gpadl *vmbus_channel_gpadl(struct vmbus_channel *ch, u32 id);
 
 u16 vmbus_channel_id(const struct vmbus_channel *ch);
+/* Since vmbus_channel_revoke of it or of its primary channel; the guest has not released it. */
+bool vmbus_channel_revoked(const struct vmbus_channel *ch);
 struct vmbus_server *vmbus_channel_server(const struct vmbus_channel *ch);
 void *vmbus_channel_device(const struct vmbus_channel *ch);
 /* The guest signalled ch (by way of map_port). */

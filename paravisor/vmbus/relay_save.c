@@ -33,6 +33,12 @@ static const struct saved_field channel_fields[] = {
 };
 static const struct saved_layout channel_layout = SAVED_LAYOUT(channel_fields);
 
+/* A subchannel goes with its primary one, before the host has said so of it. */
+static bool is_revoked(const struct relay_channel *rc)
+{
+	return !rc->keeper && (!rc->ch || vmbus_channel_revoked(rc->ch));
+}
+
 void relay_save(const struct relay *r, struct pb_writer *w)
 {
 	size_t mark;
@@ -47,7 +53,7 @@ void relay_save(const struct relay *r, struct pb_writer *w)
 
 		if (!rc)
 			continue;
-		out = (struct saved_channel){.rc = *rc, .revoked = !rc->keeper && !rc->ch};
+		out = (struct saved_channel){.rc = *rc, .revoked = is_revoked(rc)};
 		mark = pb_begin(w, RELAY_CHANNEL);
 		saved_write(w, &channel_layout, &out);
 		if (rc->keeper)

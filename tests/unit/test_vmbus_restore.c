@@ -732,6 +732,37 @@ static void keeper_that_is_gone_while_opening(void **state)
 	tear_down_relay();
 }
 
+/* A primary channel takes its subchannels along before the host says so of each. */
+static void subchannel_of_a_revoked_channel(void **state)
+{
+	struct vmbus_msg_offer msg = {.hdr = {VMBUS_MSG_OFFER, 0}, .instance = {.data1 = 8}};
+	struct vmbus_msg_channel rescind = {{VMBUS_MSG_RESCIND, 0}, 8};
+
+	(void)state;
+	set_up_relay();
+	for (u16 i = 0; i < 2; i++) {
+		msg.channel = 8 + i;
+		msg.subchannel = i;
+		relay_message(relay, &msg, sizeof(msg));
+	}
+	relay_message(relay, &rescind, sizeof(rescind));
+	guest.count = 0;
+	assert_true(replace_relay(true));
+	vmbus_server_restore_done(guest.s);
+	relay_restore_done(relay);
+	rescind.channel = 9;
+	relay_message(relay, &rescind, sizeof(rescind));
+	guest_expect_nothing(&guest);
+	assert_int_equal(sends, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		GUEST_SEND(&guest, VMBUS_MSG_RELID_RELEASED, 3 + i);
+		assert_int_equal(sends, i + 1);
+		assert_int_equal(get_le32(sent[i].data), VMBUS_MSG_RELID_RELEASED);
+		assert_int_equal(get_le32(sent[i].data + 8), 8 + i);
+	}
+	tear_down_relay();
+}
+
 /* A guest cannot make a state so large that it does not fit. */
 static void largest_state(void **state)
 {
@@ -800,6 +831,7 @@ int main(void)
 		cmocka_unit_test(keeper_that_is_there),
 		cmocka_unit_test(keeper_that_is_gone),
 		cmocka_unit_test(keeper_that_is_gone_while_opening),
+		cmocka_unit_test(subchannel_of_a_revoked_channel),
 		cmocka_unit_test(largest_state),
 	};
 
