@@ -142,20 +142,24 @@ void vp_resume_all(void)
 
 bool vp_pause_all(void)
 {
+	u32 count = __atomic_load_n(&vp_count, __ATOMIC_ACQUIRE);
 	struct timespec end;
 	bool all;
 
+	/* diagnostics answer earlier, and nobody could be held yet */
+	if (!count)
+		return false;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += PAUSE_SECONDS;
 	pthread_mutex_lock(&gate.lock);
 	gate.wanted = true;
 	pthread_mutex_unlock(&gate.lock);
-	for (u32 i = 0; i < vp_count; i++)
+	for (u32 i = 0; i < count; i++)
 		vp_kick(i);
 	pthread_mutex_lock(&gate.lock);
-	while (gate.held < vp_count && !pthread_cond_timedwait(&gate.changed, &gate.lock, &end))
+	while (gate.held < count && !pthread_cond_timedwait(&gate.changed, &gate.lock, &end))
 		;
-	all = gate.held == vp_count;
+	all = gate.held == count;
 	pthread_mutex_unlock(&gate.lock);
 	if (!all)
 		vp_resume_all();
@@ -228,9 +232,10 @@ static bool prepare(struct vp *vp, u32 index)
 
 bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan, bool held)
 {
-	vp_count = config->vp_count;
 	boot_plan = plan;
 	gate.wanted = held;
+	/* from here on they can be paused */
+	__atomic_store_n(&vp_count, config->vp_count, __ATOMIC_RELEASE);
 	pthread_barrier_init(&all_ready, NULL, vp_count + 1);
 	for (u32 i = 0; i < vp_count; i++) {
 		if (!prepare(&vps[i], i))

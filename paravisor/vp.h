@@ -29,7 +29,7 @@ void vp_kick(u32 index);
 
 /*
  * Takes all processors out of the guest and holds them; false, and they go on, when one does not
- * come within some seconds. Not from a VP's thread.
+ * come within some seconds, and before vp_start_all. Not from a VP's thread.
  */
 bool vp_pause_all(void);
 void vp_resume_all(void);
