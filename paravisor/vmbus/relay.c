@@ -59,19 +59,46 @@ static void guest_modifies(void *dev, struct vmbus_channel *ch, u32 vp)
 		vmbus_channel_modify_done(ch, VMBUS_STATUS_SUCCESS);
 }
 
-/* The host has taken the channel back and the guest has let go: the id is the host's again. */
-static void forget(struct relay_channel *rc)
+static void nobody_opened(void *ctx, u16 host, u32 status)
+{
+	struct relay *r = ctx;
+
+	(void)status;
+	relay_give_back(r->channel[host]);
+}
+
+static void nobody_rescinded(void *ctx, u16 host)
+{
+	struct relay *r = ctx;
+
+	relay_give_back(r->channel[host]);
+}
+
+static const struct relay_keeper nobody = {
+	.opened = nobody_opened,
+	.rescinded = nobody_rescinded,
+	.name = "nobody",
+};
+
+/* Neither the guest nor a keeper has the channel any more: the id is the host's again. */
+void relay_give_back(struct relay_channel *rc)
 {
 	struct relay *r = rc->relay;
 
-	r->channel[rc->host] = NULL;
 	vmbus_client_release(r->client, rc->host);
-	free(rc);
+	if (!vmbus_client_knows(r->client, rc->host)) {
+		r->channel[rc->host] = NULL;
+		free(rc);
+		return;
+	}
+	/* refused while an open is under way: the answer to it comes by here again */
+	rc->ch = NULL;
+	rc->keeper = &r->nobody;
 }
 
 static void guest_released(void *dev)
 {
-	forget(dev);
+	relay_give_back(dev);
 }
 
 const struct vmbus_device_ops relay_device_ops = {
@@ -167,7 +194,7 @@ static void offered(void *ctx, const struct vmbus_msg_offer *msg)
 	rc->ch = vmbus_server_offer(r->cfg.guest, &offer, &relay_device_ops, rc);
 	if (!rc->ch) {
 		r->dropped_offers++;
-		forget(rc);
+		relay_give_back(rc);
 	}
 }
 
@@ -270,6 +297,7 @@ struct relay *relay_new(const struct relay_config *config)
 	if (!r)
 		return NULL;
 	r->cfg = *config;
+	r->nobody = (struct keeper){&nobody, r};
 	r->client = vmbus_client_new(&client, &client_ops, r);
 	if (!r->client) {
 		free(r);
@@ -331,7 +359,7 @@ void relay_keeper_release(struct relay *r, u16 channel)
 	struct relay_channel *rc = channel < VMBUS_MAX_CHANNELS ? r->channel[channel] : NULL;
 
 	if (rc && rc->keeper)
-		forget(rc);
+		relay_give_back(rc);
 }
 
 void relay_describe(const struct relay *r, struct relay_info *info)

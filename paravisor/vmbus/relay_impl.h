@@ -24,7 +24,7 @@ struct relay {
 	struct relay_channel *channel[VMBUS_MAX_CHANNELS]; /* by the host's id */
 	struct keeper keeper[RELAY_KEEPERS];
 	unsigned keepers;
-	struct keeper lost; /* stands in for one that a saved state names and that is not there */
+	struct keeper nobody; /* has what must be given back, and cannot be at once */
 	u32 version;
 	u64 offers, dropped_offers, opens;
 };
@@ -34,6 +34,7 @@ extern const struct vmbus_device_ops relay_device_ops;
 /* Named so at the guest's server. */
 #define RELAY_OFFER_NAME "relayed"
 
+void relay_give_back(struct relay_channel *rc);
 const char *relay_keeper_name(const struct keeper *keeper);
 
 #endif

@@ -62,57 +62,11 @@ void relay_save(const struct relay *r, struct pb_writer *w)
 	}
 }
 
-/* --- channels of a keeper that did not come back */
-
-static void give_back(struct relay *r, u16 host)
-{
-	vmbus_client_release(r->client, host);
-	/* refused while an open is under way: the answer to it comes by here again */
-	if (vmbus_client_knows(r->client, host))
-		return;
-	free(r->channel[host]);
-	r->channel[host] = NULL;
-}
-
-static void lost_opened(void *ctx, u16 host, u32 status)
-{
-	(void)status;
-	give_back(ctx, host);
-}
-
-static void lost_gpadl_created(void *ctx, u16 host, u32 gpadl, u32 status)
-{
-	(void)ctx;
-	(void)host;
-	(void)gpadl;
-	(void)status;
-}
-
-static void lost_gpadl_torndown(void *ctx, u16 host, u32 gpadl)
-{
-	(void)ctx;
-	(void)host;
-	(void)gpadl;
-}
-
-static void lost_rescinded(void *ctx, u16 host)
-{
-	give_back(ctx, host);
-}
-
-static const struct relay_keeper lost_keeper = {
-	.opened = lost_opened,
-	.gpadl_created = lost_gpadl_created,
-	.gpadl_torndown = lost_gpadl_torndown,
-	.rescinded = lost_rescinded,
-	.name = "nobody",
-};
-
 void relay_restore_done(struct relay *r)
 {
 	for (u16 i = 1; i < VMBUS_MAX_CHANNELS; i++)
-		if (r->channel[i] && r->channel[i]->keeper == &r->lost)
-			give_back(r, i);
+		if (r->channel[i] && r->channel[i]->keeper == &r->nobody)
+			relay_give_back(r->channel[i]);
 }
 
 static const struct keeper *keeper_named(struct relay *r, const char *name, u16 host)
@@ -122,8 +76,7 @@ static const struct keeper *keeper_named(struct relay *r, const char *name, u16 
 			return &r->keeper[i];
 	log_warn("VMBus: channel %u of the host was kept by %s, which is not there any more", host,
 		 name);
-	r->lost = (struct keeper){&lost_keeper, r};
-	return &r->lost;
+	return &r->nobody;
 }
 
 /* --- restore */

@@ -763,6 +763,44 @@ static void subchannel_of_a_revoked_channel(void **state)
 	tear_down_relay();
 }
 
+/* The same while it is being opened, and the guest lets go before the host has answered. */
+static void subchannel_given_back_while_opening(void **state)
+{
+	struct vmbus_msg_offer msg = {.hdr = {VMBUS_MSG_OFFER, 0}, .instance = {.data1 = 8}};
+	struct vmbus_msg_gpadl_created created = {{VMBUS_MSG_GPADL_CREATED, 0}, 9, RING_GPADL, 0};
+	struct vmbus_msg_channel rescind = {{VMBUS_MSG_RESCIND, 0}, 8};
+	struct vmbus_msg_open_result result = {{VMBUS_MSG_OPEN_RESULT, 0}, 9, 4, 0};
+
+	(void)state;
+	for (unsigned replaced = 0; replaced < 2; replaced++) {
+		set_up_relay();
+		for (u16 i = 0; i < 2; i++) {
+			msg.channel = 8 + i;
+			msg.subchannel = i;
+			relay_message(relay, &msg, sizeof(msg));
+		}
+		guest_gpadl(&guest, 4, RING_GPADL, 8, 8);
+		relay_message(relay, &created, sizeof(created));
+		guest_open(&guest, 4, RING_GPADL, 1, 4);
+		relay_message(relay, &rescind, sizeof(rescind));
+		sends = 0;
+		GUEST_SEND(&guest, VMBUS_MSG_RELID_RELEASED, 4);
+		assert_int_equal(sends, 0);
+		if (replaced) {
+			assert_true(replace_relay(true));
+			vmbus_server_restore_done(guest.s);
+			relay_restore_done(relay);
+		}
+		relay_message(relay, &result, sizeof(result));
+		assert_int_equal(sends, 2);
+		assert_int_equal(get_le32(sent[0].data), VMBUS_MSG_CLOSE);
+		assert_int_equal(get_le32(sent[1].data), VMBUS_MSG_RELID_RELEASED);
+		assert_int_equal(get_le32(sent[1].data + 8), 9);
+		assert_false(vmbus_client_knows(C, 9));
+		tear_down_relay();
+	}
+}
+
 /* A guest cannot make a state so large that it does not fit. */
 static void largest_state(void **state)
 {
@@ -832,6 +870,7 @@ int main(void)
 		cmocka_unit_test(keeper_that_is_gone),
 		cmocka_unit_test(keeper_that_is_gone_while_opening),
 		cmocka_unit_test(subchannel_of_a_revoked_channel),
+		cmocka_unit_test(subchannel_given_back_while_opening),
 		cmocka_unit_test(largest_state),
 	};
 
