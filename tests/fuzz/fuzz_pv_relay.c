@@ -1,7 +1,7 @@
 /*
  * The relay with an arbitrary guest and an arbitrary host. Input: records of a byte that chooses
  * the end, a length, and the message. No request may reach an end twice or name what it does not
- * know.
+ * know. Wherever the two get, another process can take over.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,8 @@
 
 #include "paravisor/vmbus/relay.h"
 #include "tests/fuzz/fuzz.h"
+
+#define STATE_MAX (16 * MiB)
 
 struct world {
 	struct vmbus_server *guest;
@@ -94,20 +96,50 @@ static void pass(struct world *w, bool host, const u8 *msg, size_t len, unsigned
 	free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+static void start(struct world *w)
 {
 	const struct vmbus_server_config guest = {
 		.name = "guest", .vps = 4, .features = VMBUS_F_CLIENT_ID};
+	struct relay_config config = {.post = to_host, .ctx = w};
+
+	w->guest = vmbus_server_new(&guest, &ops, w);
+	config.guest = w->guest;
+	w->relay = relay_new(&config);
+	if (!w->guest || !w->relay || !relay_add_keeper(w->relay, &keeper, w))
+		abort();
+}
+
+static void end(struct world *w)
+{
+	vmbus_server_free(w->guest);
+	relay_free(w->relay);
+}
+
+static void take_over(const struct world *w)
+{
+	struct pb_writer server, relay;
+	struct world next = {0};
+
+	pb_writer_init(&server, STATE_MAX);
+	pb_writer_init(&relay, STATE_MAX);
+	vmbus_server_save(w->guest, &server);
+	relay_save(w->relay, &relay);
+	start(&next);
+	if (!vmbus_server_restore(next.guest, (struct pb_bytes){server.data, server.used}) ||
+	    !relay_restore(next.relay, (struct pb_bytes){relay.data, relay.used}))
+		abort();
+	end(&next);
+	pb_writer_free(&server);
+	pb_writer_free(&relay);
+}
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
 	struct world w = {0};
-	struct relay_config config = {.post = to_host, .ctx = &w};
 	struct relay_info info;
 
 	log_set_sink(no_log);
-	w.guest = vmbus_server_new(&guest, &ops, &w);
-	config.guest = w.guest;
-	w.relay = relay_new(&config);
-	if (!w.guest || !w.relay || !relay_add_keeper(w.relay, &keeper, &w))
-		abort();
+	start(&w);
 	relay_connect(w.relay);
 	while (size >= 2) {
 		u8 what = data[0];
@@ -128,7 +160,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	relay_describe(w.relay, &info);
 	if (info.relayed + info.kept != info.host.channels)
 		abort();
-	vmbus_server_free(w.guest);
-	relay_free(w.relay);
+	take_over(&w);
+	end(&w);
 	return 0;
 }

@@ -311,6 +311,20 @@ static void step(struct world *w)
 	}
 }
 
+/* Wherever the server gets, another process can take over. */
+static void take_over(struct world *w, const struct vmbus_server_config *cfg)
+{
+	struct vmbus_server *other = vmbus_server_new(cfg, &ops, w);
+	struct pb_writer state;
+
+	pb_writer_init(&state, 16 * MiB);
+	vmbus_server_save(w->s, &state);
+	if (!vmbus_server_restore(other, (struct pb_bytes){state.data, state.used}))
+		abort();
+	vmbus_server_free(other);
+	pb_writer_free(&state);
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static const struct vmbus_server_config cfg = {.name = "fuzz", .vps = 4, .features = 0xff};
@@ -334,6 +348,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		abort();
 	for (u16 i = 0; i < VMBUS_MAX_CHANNELS; i++)
 		vmbus_server_channel(w.s, i, &ci);
+	take_over(&w, &cfg);
 	/* devices answer, the VM resets: nothing may hang or stay */
 	w.late = false;
 	for (unsigned i = 0; i < 4; i++) {
