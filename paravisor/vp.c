@@ -116,7 +116,7 @@ static struct {
 	pthread_cond_t changed;
 	bool wanted;
 	u32 held; /* processors */
-} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Waits where a pause wants it. */
 static void pass_gate(void)
@@ -149,7 +149,7 @@ bool vp_pause_all(void)
 	/* diagnostics answer earlier, and nobody could be held yet */
 	if (!count)
 		return false;
-	clock_gettime(CLOCK_REALTIME, &end);
+	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += PAUSE_SECONDS;
 	pthread_mutex_lock(&gate.lock);
 	gate.wanted = true;
@@ -232,7 +232,13 @@ static bool prepare(struct vp *vp, u32 index)
 
 bool vp_start_all(const struct config *config, const struct linux_boot_plan *plan, bool held)
 {
+	pthread_condattr_t monotonic;
+
 	boot_plan = plan;
+	/* a wall clock that is set must not make a pause longer */
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&gate.changed, &monotonic);
 	gate.wanted = held;
 	/* from here on they can be paused */
 	__atomic_store_n(&vp_count, config->vp_count, __ATOMIC_RELEASE);

@@ -18,12 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PROGRAM	     "/proc/self/exe"
 #define STATE_PATH   "/run/parapet.state"
 #define HANDOVER_MAX (SERVICING_STATE_MAX + 256)
+#define MEMORY_LEFT  (4 * MiB) /* what VTL2 needs besides */
 
 /* Of this module itself. */
 struct record {
@@ -61,7 +64,6 @@ static const char *stop_all(bool paused)
 {
 	if (!paused && !vp_pause_all())
 		return "a processor does not leave the guest";
-	machine_flush();
 	/* from the outside inwards: each of them may be calling the next */
 	hostlink_stop();
 	vmbus_stop();
@@ -130,6 +132,33 @@ const char *servicing_save(bool paused, struct pb_writer *out)
 	return wrong;
 }
 
+/* What the next process could not live with, once there is no way back. NULL: nothing. */
+static const char *obstacle(size_t state_size)
+{
+	static const struct {
+		int resource;
+		rlim_t least;
+		const char *what;
+	} limit[] = {
+		{RLIMIT_NOFILE, 64, "the limit of open files is too low"},
+		{RLIMIT_STACK, 1 * MiB, "the limit of the stack is too low"},
+		{RLIMIT_DATA, 64 * MiB, "the limit of data is too low"},
+		{RLIMIT_AS, RLIM_INFINITY, "the address space has a limit"},
+	};
+	struct sysinfo info;
+	struct rlimit r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(limit); i++) {
+		if (getrlimit(limit[i].resource, &r) == 0 && r.rlim_cur < limit[i].least)
+			return limit[i].what;
+	}
+	/* the file lies in memory that nothing bounds, and the next process reads it into its own
+	 */
+	if (sysinfo(&info) == 0 && (u64)info.freeram * info.mem_unit < 2 * state_size + MEMORY_LEFT)
+		return "memory is short";
+	return NULL;
+}
+
 static bool keep_over_exec(int fd, bool keep)
 {
 	return fd < 0 || fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC) == 0;
@@ -138,9 +167,12 @@ static bool keep_over_exec(int fd, bool keep)
 /* A file without a name, which the next process finds open. */
 static int leave(const void *data, size_t size)
 {
-	int fd = open(STATE_PATH, O_RDWR | O_CREAT | O_EXCL, 0600);
+	int fd;
 	size_t done = 0;
 
+	/* nobody else has to do with it */
+	unlink(STATE_PATH);
+	fd = open(STATE_PATH, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return -1;
 	unlink(STATE_PATH);
@@ -182,6 +214,8 @@ static const char *replace_process(const struct control_pending *pending)
 	servicing_end_handover(&out, mark);
 	if (!wrong && out.failed)
 		wrong = "memory is short";
+	if (!wrong)
+		wrong = obstacle(out.used);
 	if (!wrong) {
 		fd = leave(out.data, out.used);
 		snprintf(number, sizeof(number), "%d", fd);
