@@ -68,7 +68,8 @@ int vmbus_client_gpadl(struct vmbus_client *c, u16 channel, u32 gpadl, u16 range
 		       u16 words);
 /* The answer may come as late as the close of the channel; never, if it is rescinded. */
 int vmbus_client_gpadl_teardown(struct vmbus_client *c, u16 channel, u32 gpadl);
-/* The id is the host's again; GPADLs of it are forgotten. */
+/* The id is the host's again; GPADLs of it are forgotten. While paused: -EINVAL, to be tried again.
+ */
 int vmbus_client_release(struct vmbus_client *c, u16 channel);
 int vmbus_client_modify(struct vmbus_client *c, u16 channel, u32 vp);
 int vmbus_client_tl_connect(struct vmbus_client *c, const struct guid *endpoint,

@@ -9,6 +9,7 @@
 struct world {
 	struct vmbus_client *c;
 	int post_result;
+	bool silent; /* between pause and resume, or unload and its answer: nothing may be sent */
 	bool offered[VMBUS_MAX_CHANNELS], opening[VMBUS_MAX_CHANNELS];
 };
 
@@ -47,9 +48,11 @@ static void rescinded(void *ctx, u16 channel)
 	if (!w->offered[channel])
 		abort();
 	if (channel & 1) {
-		if (vmbus_client_release(w->c, channel))
+		int result = vmbus_client_release(w->c, channel);
+
+		if (result == -EINVAL && !w->silent)
 			abort();
-		w->offered[channel] = false;
+		w->offered[channel] = result == -EINVAL;
 	}
 }
 
@@ -67,6 +70,7 @@ static void unloaded(void *ctx)
 {
 	struct world *w = ctx;
 
+	w->silent = false;
 	memset(w->offered, 0, sizeof(w->offered));
 	memset(w->opening, 0, sizeof(w->opening));
 }
@@ -79,6 +83,12 @@ static const struct vmbus_client_ops ops = {
 	.connected = connected,
 	.unloaded = unloaded,
 };
+
+/* Also when its message was lost. */
+static bool begun(int result)
+{
+	return result != -EINVAL && result != -EOPNOTSUPP;
+}
 
 static void request(struct world *w, u8 op, u16 id, u32 arg)
 {
@@ -99,9 +109,9 @@ static void request(struct world *w, u8 op, u16 id, u32 arg)
 			w->offered[id] = false;
 		break;
 	case 6: vmbus_client_modify(w->c, id, arg); break;
-	case 7: vmbus_client_unload(w->c); break;
-	case 8: vmbus_client_pause(w->c); break;
-	case 9: vmbus_client_resume(w->c); break;
+	case 7: w->silent |= begun(vmbus_client_unload(w->c)); break;
+	case 8: w->silent |= begun(vmbus_client_pause(w->c)); break;
+	case 9: w->silent &= !begun(vmbus_client_resume(w->c)); break;
 	case 10: w->post_result = arg & 1 ? -EAGAIN : arg & 2 ? -ENXIO : 0; break;
 	case 11: vmbus_client_pump(w->c); break;
 	}
