@@ -100,10 +100,5 @@ void console_save(const struct console *console, struct pb_writer *out)
 
 bool console_restore(struct console *console, struct pb_bytes state)
 {
-	struct console restored = *console;
-
-	if (!saved_read(state, &layout, &restored))
-		return false;
-	*console = restored;
-	return true;
+	return saved_read(state, &layout, console);
 }

@@ -1,6 +1,7 @@
 /* From one process of the paravisor to the next. */
 #include "paravisor/servicing/servicing.h"
 
+#include "common/io.h"
 #include "common/log.h"
 #include "paravisor/boot.h"
 #include "paravisor/file.h"
@@ -152,8 +153,7 @@ static const char *obstacle(size_t state_size)
 		if (getrlimit(limit[i].resource, &r) == 0 && r.rlim_cur < limit[i].least)
 			return limit[i].what;
 	}
-	/* the file lies in memory that nothing bounds, and the next process reads it into its own
-	 */
+	/* the file lies in memory that nothing bounds, and the next process has a copy of it */
 	if (sysinfo(&info) == 0 && (u64)info.freeram * info.mem_unit < 2 * state_size + MEMORY_LEFT)
 		return "memory is short";
 	return NULL;
@@ -168,7 +168,6 @@ static bool keep_over_exec(int fd, bool keep)
 static int leave(const void *data, size_t size)
 {
 	int fd;
-	size_t done = 0;
 
 	/* nobody else has to do with it */
 	unlink(STATE_PATH);
@@ -176,18 +175,10 @@ static int leave(const void *data, size_t size)
 	if (fd < 0)
 		return -1;
 	unlink(STATE_PATH);
-	while (done < size) {
-		ssize_t n = write(fd, (const u8 *)data + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			close(fd);
-			return -1;
-		}
-		done += (size_t)n;
-	}
-	return fd;
+	if (write_all(fd, data, size))
+		return fd;
+	close(fd);
+	return -1;
 }
 
 /* With everything stopped. Returns only if it fails. */
