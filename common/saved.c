@@ -156,3 +156,16 @@ bool saved_read(struct pb_bytes message, const struct saved_layout *layout, void
 	clear(layout, object, 0);
 	return read_struct(message, layout, object, 0);
 }
+
+bool saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes)
+{
+	struct pb_reader r;
+	struct pb_field f;
+
+	*bytes = (struct pb_bytes){0};
+	pb_reader_init(&r, message);
+	while (pb_next(&r, &f))
+		if (pb_is(&r, &f, number, PB_BYTES))
+			*bytes = f.bytes;
+	return !r.failed;
+}

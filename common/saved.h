@@ -75,4 +75,9 @@ void saved_put(struct pb_writer *w, u32 number, const struct saved_layout *layou
  */
 bool saved_read(struct pb_bytes message, const struct saved_layout *layout, void *object);
 
+/*
+ * The last field `number` of message, which holds bytes; empty if there is none. False: malformed.
+ */
+bool saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes);
+
 #endif

@@ -11,25 +11,12 @@ static const struct saved_field guid_fields[] = {
 };
 const struct saved_layout vmbus_saved_guid = SAVED_LAYOUT(guid_fields);
 
-bool vmbus_saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	*bytes = (struct pb_bytes){0};
-	pb_reader_init(&r, message);
-	while (pb_next(&r, &f))
-		if (pb_is(&r, &f, number, PB_BYTES))
-			*bytes = f.bytes;
-	return !r.failed;
-}
-
 bool vmbus_saved_text(struct pb_bytes message, u32 number, char *text, size_t size)
 {
 	struct pb_bytes in;
 	size_t n;
 
-	if (!vmbus_saved_bytes(message, number, &in) || !pb_is_utf8(in))
+	if (!saved_bytes(message, number, &in) || !pb_is_utf8(in))
 		return false;
 	for (n = 0; n < in.size; n++)
 		if (in.data[n] < ' ' || in.data[n] == 0x7f)
@@ -70,7 +57,7 @@ bool vmbus_outmsg_restore(struct pb_bytes state, struct vmbus_outmsg *m)
 	struct pb_bytes data;
 
 	*m = (struct vmbus_outmsg){0};
-	if (!saved_read(state, &outmsg_layout, m) || !vmbus_saved_bytes(state, OUTMSG_DATA, &data))
+	if (!saved_read(state, &outmsg_layout, m) || !saved_bytes(state, OUTMSG_DATA, &data))
 		return false;
 	if (data.size < sizeof(struct vmbus_msg_header) || data.size > sizeof(m->data))
 		return false;

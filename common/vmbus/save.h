@@ -14,10 +14,6 @@
 extern const struct saved_layout vmbus_saved_guid;
 
 /*
- * The last field `number` of message, which holds bytes; empty if there is none. False: malformed.
- */
-bool vmbus_saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes);
-/*
  * A text that ends up in log lines and inspection, cut to size - 1. False too if it is no UTF-8 or
  * has control characters.
  */

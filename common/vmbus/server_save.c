@@ -352,11 +352,9 @@ static bool restore_open(struct vmbus_channel *ch, struct pb_bytes state)
 {
 	struct pb_bytes open, reopen, rx, tx;
 
-	if (!vmbus_saved_bytes(state, CHANNEL_OPEN, &open) ||
-	    !vmbus_saved_bytes(state, CHANNEL_REOPEN, &reopen) ||
-	    !vmbus_saved_bytes(state, CHANNEL_RX, &rx) ||
-	    !vmbus_saved_bytes(state, CHANNEL_TX, &tx) ||
-	    !saved_read(open, &open_layout, &ch->open) ||
+	if (!saved_bytes(state, CHANNEL_OPEN, &open) ||
+	    !saved_bytes(state, CHANNEL_REOPEN, &reopen) || !saved_bytes(state, CHANNEL_RX, &rx) ||
+	    !saved_bytes(state, CHANNEL_TX, &tx) || !saved_read(open, &open_layout, &ch->open) ||
 	    !saved_read(reopen, &reopen_layout, &ch->reopen))
 		return false;
 	if (vchan_has_rings(ch)) {
@@ -494,7 +492,7 @@ bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state)
 
 	s->restoring = true;
 	return saved_read(state, &server_layout, s) &&
-	       vmbus_saved_bytes(state, SERVER_CONTACT, &contact) &&
+	       saved_bytes(state, SERVER_CONTACT, &contact) &&
 	       saved_read(contact, &contact_layout, &s->contact) && connection_valid(s) &&
 	       restore_each(s, state, SERVER_GPADL) && restore_each(s, state, SERVER_CHANNEL) &&
 	       restore_each(s, state, SERVER_MESSAGE) && all_valid(s);

@@ -1,6 +1,8 @@
 /* The message that holds a VM's state. */
 #include "paravisor/servicing/state.h"
 
+#include "common/saved.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -56,21 +58,6 @@ void servicing_end_unit(struct pb_writer *w, struct servicing_unit unit)
 	pb_end(w, unit.unit);
 }
 
-/* The last occurrence of a text or message; false if malformed. */
-static bool find_bytes(struct pb_bytes message, u32 number, struct pb_bytes *found)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	*found = (struct pb_bytes){0};
-	pb_reader_init(&r, message);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, number, PB_BYTES))
-			*found = f.bytes;
-	}
-	return !r.failed;
-}
-
 bool servicing_find(struct pb_bytes state, const char *name, struct pb_bytes *unit)
 {
 	struct pb_bytes its_name, any;
@@ -82,12 +69,12 @@ bool servicing_find(struct pb_bytes state, const char *name, struct pb_bytes *un
 	while (pb_next(&r, &f)) {
 		if (!pb_is(&r, &f, STATE_UNIT, PB_BYTES))
 			continue;
-		if (!find_bytes(f.bytes, UNIT_NAME, &its_name))
+		if (!saved_bytes(f.bytes, UNIT_NAME, &its_name))
 			return false;
 		if (!pb_equal(its_name, name))
 			continue;
 		found++;
-		if (!find_bytes(f.bytes, UNIT_STATE, &any) || !find_bytes(any, ANY_VALUE, unit))
+		if (!saved_bytes(f.bytes, UNIT_STATE, &any) || !saved_bytes(any, ANY_VALUE, unit))
 			return false;
 	}
 	return !r.failed && found == 1;

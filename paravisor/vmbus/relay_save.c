@@ -119,8 +119,7 @@ bool relay_restore(struct relay *r, struct pb_bytes state)
 	struct pb_field f;
 	unsigned channels = 0;
 
-	if (!saved_read(state, &relay_layout, r) ||
-	    !vmbus_saved_bytes(state, RELAY_CLIENT, &client) ||
+	if (!saved_read(state, &relay_layout, r) || !saved_bytes(state, RELAY_CLIENT, &client) ||
 	    !vmbus_client_restore(r->client, client))
 		return false;
 	pb_reader_init(&reader, state);

@@ -335,8 +335,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct world w = {0};
 
 	log_set_sink(no_log);
-	if (!vmbus_saved_bytes(all, 1, &server) || !vmbus_saved_bytes(all, 2, &relay) ||
-	    !vmbus_saved_bytes(all, 3, &script))
+	if (!saved_bytes(all, 1, &server) || !saved_bytes(all, 2, &relay) ||
+	    !saved_bytes(all, 3, &script))
 		return -1;
 	w.in = (struct input){script.data, script.size};
 	for (unsigned i = 0; i < PAGES; i++)
