@@ -3,8 +3,10 @@
 #ifndef PARAPET_TESTS_FUZZ_FUZZ_H
 #define PARAPET_TESTS_FUZZ_FUZZ_H
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/abi/vmbus.h"
 #include "common/log.h"
 #include "common/types.h"
 
@@ -41,6 +43,14 @@ static inline void touch(const void *data, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		sum = (u8)(sum + ((const u8 *)data)[i]);
+}
+
+/* One that a VMBus server or client posts. */
+static inline void check_message(const void *msg, size_t len)
+{
+	if (len < 8 || len > VMBUS_MESSAGE_MAX)
+		abort();
+	touch(msg, len);
 }
 
 static inline void no_log(enum log_level level, const char *line)

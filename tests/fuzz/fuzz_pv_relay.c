@@ -18,13 +18,6 @@ struct world {
 	int guest_result, host_result;
 };
 
-static void check_message(const void *msg, size_t len)
-{
-	if (len < 8 || len > VMBUS_MESSAGE_MAX)
-		abort();
-	touch(msg, len);
-}
-
 static int to_guest(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
 {
 	if (vtl || vp >= 4 || sint >= 16)

@@ -16,9 +16,7 @@ struct world {
 static int post(void *ctx, u32 connection, const void *msg, size_t len)
 {
 	(void)connection;
-	if (len < 8 || len > VMBUS_MESSAGE_MAX)
-		abort();
-	touch(msg, len);
+	check_message(msg, len);
 	return ((struct world *)ctx)->post_result;
 }
 

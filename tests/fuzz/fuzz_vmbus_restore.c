@@ -30,13 +30,6 @@ struct world {
 	struct device dev[DEVICES];
 };
 
-static void check_message(const void *msg, size_t len)
-{
-	if (len < 8 || len > VMBUS_MESSAGE_MAX)
-		abort();
-	touch(msg, len);
-}
-
 static int to_guest(void *ctx, u8 vtl, u32 vp, u8 sint, const void *msg, size_t len)
 {
 	if (vtl || vp >= 4 || sint >= 16)
