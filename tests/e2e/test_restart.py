@@ -41,7 +41,7 @@ echo $p $(grep RssAnon /proc/$p/status) $(ls /proc/$p/fd | wc -l)""").stdout
 
 def restart(vm):
     done = vm.client("restart")
-    check(done.returncode == 0 and not done.stderr, "restart", done.stderr + vm.text()[-3000:])
+    check(done.returncode == 0 and not done.stderr, "restart", done.stderr + vm.tail())
 
 
 def stream_is_whole(vm, name):
@@ -61,8 +61,9 @@ def saved_state(vm):
 
 
 def drivers(vm):
-    vm.type("modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv kvp; hv echo 7 & echo LOADED")
-    vm.wait_for("\nLOADED", vm.text().count("\nLOADED") + 1)
+    echoes = vm.text().count("HV-ECHO-READY")
+    vm.type("modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv kvp; hv echo 7 &")
+    vm.wait_for("HV-ECHO-READY", echoes + 1)
     for _ in range(60):
         if '"OSVersion": "6' in vm.host("status").stdout:
             return
@@ -82,7 +83,7 @@ def busy_guest(vm, name, rounds):
         echo.round(100 + 5000 * (i % 3))
         end, more = time.monotonic() + 100, stream_is_whole(vm, name) + 5
         while stream_is_whole(vm, name) < more:
-            check(time.monotonic() < end, "the stream goes on", vm.text()[-3000:])
+            check(time.monotonic() < end, "the stream goes on", vm.tail())
             time.sleep(0.05)
     # the guest serves one at a time
     echo.sock.close()
@@ -125,10 +126,10 @@ def drivers_anew(vm):
 
 def booting_guest(vm):
     """Restarts while the guest's kernel boots."""
-    done = 0
+    done, boots = 0, vm.text().count("Linux version 6")
     vm.type("reboot -f")
     # the reset loads VTL2 anew as well, which forgets the restarts before it
-    vm.wait_for("Linux version 6", vm.text().count("Linux version 6") + 1)
+    vm.wait_for("Linux version 6", boots + 1)
     # not for the whole boot: beside other work each of them takes its time
     while done < 8 and vm.text().count(USERSPACE) < 2:
         done += vm.client("restart").returncode == 0
@@ -144,7 +145,7 @@ def test_restart_before_drivers_come_anew():
         drivers(vm)
         restart(vm)
         drivers_anew(vm)
-        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.text()[-3000:])
+        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.tail())
 
 
 # takes long beside other work, as the guest boots the slower the more often it is stopped
@@ -156,7 +157,7 @@ def test_restart_while_the_guest_boots():
         booting_guest(vm)
         drivers(vm)
         Echo(vm).round(3000)
-        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.text()[-3000:])
+        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.tail())
 
 
 @timeout(300)
@@ -189,7 +190,7 @@ def test_restart_under_a_running_guest():
         stood = stops(vm)
         print(f"state, stop: {stood}")
         check(len(stood) == 6, "each restart is in the log", stood)
-        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.text()[-3000:])
+        check(not TROUBLE.search(vm.text()), "a quiet guest", vm.tail())
         check(vm.host("shutdown").returncode == 0, "shutdown by the host")
         vm.process.wait(60)
 

@@ -53,11 +53,15 @@ class Vm:
     def text(self):
         return self.said.decode(errors="replace").replace("\r", "")
 
+    def tail(self, size=3000):
+        """The end of what guest and host have said, for messages."""
+        return re.sub(r"HOST-HOLDS .* kB\n", "", self.text())[-size:]
+
     def wait_for(self, text, count=1, seconds=150):
         end = time.monotonic() + seconds
         while self.text().count(text) < count:
             alive = self.process.poll() is None and time.monotonic() < end
-            check(alive, f"no '{text}'", self.text()[-6000:])
+            check(alive, f"no '{text}'", self.tail(6000))
             time.sleep(0.05)
 
     def host_holds(self):
@@ -95,7 +99,7 @@ class Vm:
             self.type("poweroff -f")
         else:
             self.process.terminate()
-            print(self.text()[-3000:], file=sys.stderr)
+            print(self.tail(), file=sys.stderr)
         try:
             code = self.process.wait(30)
         except subprocess.TimeoutExpired:
@@ -105,4 +109,4 @@ class Vm:
         left = os.listdir(self.folder)
         shutil.rmtree(self.folder)
         if kind is None:
-            check(code == 0 and not left, f"the guest powers off: {code}, {left}", self.text()[-3000:])
+            check(code == 0 and not left, f"the guest powers off: {code}, {left}", self.tail())
