@@ -81,6 +81,7 @@ bool ttrpc_receive(struct ttrpc_receiver *r, struct pb_bytes *data, struct ttrpc
 	*frame = (struct ttrpc_frame){
 		.stream = get_be32(r->header + 4),
 		.type = r->header[8],
+		.flags = r->header[9],
 		.oversized = r->length > r->limit,
 	};
 	if (!frame->oversized)
@@ -156,13 +157,14 @@ bool ttrpc_parse_response(struct pb_bytes body, struct ttrpc_response *response)
 	return !r.failed;
 }
 
-static size_t begin_frame(struct pb_writer *w, u32 stream, enum ttrpc_type type)
+static size_t begin_frame(struct pb_writer *w, u32 stream, enum ttrpc_type type, u8 flags)
 {
 	u8 header[TTRPC_HEADER] = {0};
 	size_t mark = w->used;
 
 	put_be32(header + 4, stream);
 	header[8] = (u8)type;
+	header[9] = flags;
 	pb_raw(w, header, sizeof(header));
 	return mark;
 }
@@ -184,7 +186,7 @@ static void end_frame(struct pb_writer *w, size_t mark)
 
 void ttrpc_write_request(struct pb_writer *w, u32 stream, const struct ttrpc_request *request)
 {
-	size_t mark = begin_frame(w, stream, TTRPC_REQUEST);
+	size_t mark = begin_frame(w, stream, TTRPC_REQUEST, request->open ? TTRPC_REMOTE_OPEN : 0);
 
 	pb_put_bytes(w, 1, request->service);
 	pb_put_bytes(w, 2, request->method);
@@ -195,7 +197,7 @@ void ttrpc_write_request(struct pb_writer *w, u32 stream, const struct ttrpc_req
 
 void ttrpc_write_result(struct pb_writer *w, u32 stream, struct pb_bytes payload)
 {
-	size_t mark = begin_frame(w, stream, TTRPC_RESPONSE);
+	size_t mark = begin_frame(w, stream, TTRPC_RESPONSE, 0);
 
 	/* also an empty result: the peer must find one of the two fields */
 	pb_put_bytes_always(w, 2, payload);
@@ -204,12 +206,20 @@ void ttrpc_write_result(struct pb_writer *w, u32 stream, struct pb_bytes payload
 
 void ttrpc_write_status(struct pb_writer *w, u32 stream, enum ttrpc_code code, const char *message)
 {
-	size_t mark = begin_frame(w, stream, TTRPC_RESPONSE);
+	size_t mark = begin_frame(w, stream, TTRPC_RESPONSE, 0);
 	size_t status = pb_begin(w, 1);
 
 	pb_put_u64(w, 1, (u64)code);
 	pb_put_text(w, 2, message);
 	pb_end(w, status);
+	end_frame(w, mark);
+}
+
+void ttrpc_write_data(struct pb_writer *w, u32 stream, u8 flags, struct pb_bytes message)
+{
+	size_t mark = begin_frame(w, stream, TTRPC_DATA, flags);
+
+	pb_raw(w, message.data, message.size);
 	end_frame(w, mark);
 }
 

@@ -1,6 +1,7 @@
 /*
- * ttrpc: remote calls in frames over a byte stream (containerd's ttrpc protocol; unary calls only).
- * Frame: length, stream (u32, big endian), type, flags, then a protobuf envelope.
+ * ttrpc: remote calls in frames over a byte stream (containerd's ttrpc protocol, PROTOCOL.md
+ * there). Frame: length, stream (u32, big endian), type, flags, then a protobuf envelope; the body
+ * of a data frame is the message itself.
  */
 #ifndef PARAPET_COMMON_TTRPC_H
 #define PARAPET_COMMON_TTRPC_H
@@ -10,7 +11,12 @@
 #define TTRPC_HEADER   10
 #define TTRPC_BODY_MAX 0xffffffu
 
-enum ttrpc_type { TTRPC_REQUEST = 1, TTRPC_RESPONSE = 2 };
+enum ttrpc_type { TTRPC_REQUEST = 1, TTRPC_RESPONSE = 2, TTRPC_DATA = 3 };
+
+/* Flags of a request: data of the caller's follow; and of data: they are the last, or none. */
+#define TTRPC_REMOTE_CLOSED 0x1u
+#define TTRPC_REMOTE_OPEN   0x2u
+#define TTRPC_NO_DATA	    0x4u
 
 /* google.rpc.Code */
 enum ttrpc_code {
@@ -27,7 +33,7 @@ enum ttrpc_code {
 
 struct ttrpc_frame {
 	u32 stream;
-	u8 type;
+	u8 type, flags;
 	bool oversized; /* the body was over the limit and has been thrown away */
 	struct pb_bytes body;
 };
@@ -53,6 +59,7 @@ bool ttrpc_receiver_idle(const struct ttrpc_receiver *r);
 struct ttrpc_request {
 	struct pb_bytes service, method, payload;
 	u64 timeout_ns; /* 0 = none */
+	bool open;	/* TTRPC_REMOTE_OPEN; only written */
 };
 
 struct ttrpc_response {
@@ -69,6 +76,8 @@ bool ttrpc_parse_response(struct pb_bytes body, struct ttrpc_response *response)
 void ttrpc_write_request(struct pb_writer *w, u32 stream, const struct ttrpc_request *request);
 void ttrpc_write_result(struct pb_writer *w, u32 stream, struct pb_bytes payload);
 void ttrpc_write_status(struct pb_writer *w, u32 stream, enum ttrpc_code code, const char *message);
+/* flags: TTRPC_REMOTE_CLOSED, TTRPC_NO_DATA (then message is empty) or none. */
+void ttrpc_write_data(struct pb_writer *w, u32 stream, u8 flags, struct pb_bytes message);
 /* The name of a code, for people. */
 const char *ttrpc_code_name(enum ttrpc_code code);
 

@@ -138,6 +138,38 @@ static void responses(void **state)
 	assert_false(ttrpc_parse_response(hex("10 00"), &response));
 }
 
+static void streams(void **state)
+{
+	struct ttrpc_request request = {.service = pb_text("s"), .method = pb_text("m")};
+	struct pb_bytes expected = hex("00 00 00 06 00 00 00 05 01 02 0a 01 's' 12 01 'm'"
+				       "00 00 00 02 00 00 00 05 03 00 08 07"
+				       "00 00 00 00 00 00 00 05 03 05"),
+			input;
+	const struct pb_bytes none = {0};
+	struct ttrpc_receiver r;
+	struct ttrpc_frame frame;
+	struct pb_writer w;
+
+	(void)state;
+	pb_writer_init(&w, 1000);
+	request.open = true;
+	ttrpc_write_request(&w, 5, &request);
+	ttrpc_write_data(&w, 5, 0, hex("08 07"));
+	ttrpc_write_data(&w, 5, TTRPC_REMOTE_CLOSED | TTRPC_NO_DATA, none);
+	assert_int_equal(w.used, expected.size);
+	assert_memory_equal(w.data, expected.data, w.used);
+	input = (struct pb_bytes){w.data, w.used};
+	ttrpc_receiver_init(&r, 1000);
+	assert_true(ttrpc_receive(&r, &input, &frame));
+	assert_true(frame.type == TTRPC_REQUEST && frame.flags == TTRPC_REMOTE_OPEN);
+	assert_true(ttrpc_receive(&r, &input, &frame));
+	assert_true(frame.type == TTRPC_DATA && !frame.flags && frame.body.size == 2);
+	assert_true(ttrpc_receive(&r, &input, &frame));
+	assert_int_equal(frame.flags, TTRPC_REMOTE_CLOSED | TTRPC_NO_DATA);
+	ttrpc_receiver_free(&r);
+	pb_writer_free(&w);
+}
+
 static void too_large_to_send(void **state)
 {
 	struct pb_writer w;
@@ -164,6 +196,7 @@ int main(void)
 		cmocka_unit_test(ping_bytes),
 		cmocka_unit_test(requests),
 		cmocka_unit_test(responses),
+		cmocka_unit_test(streams),
 		cmocka_unit_test(too_large_to_send),
 	};
 
