@@ -45,7 +45,7 @@ static bool open_pipes(struct start *s)
 	for (int i = 0; i < CHILD_STREAMS; i++) {
 		int pair[2];
 
-		if (s->socket[i] < 0)
+		if (s->socket[i] < 0 && !s->spec->attach[i])
 			continue;
 		if (pipe2(pair, O_CLOEXEC))
 			return false;
@@ -173,6 +173,24 @@ static void connect_streams(struct child *child, struct start *s)
 	}
 }
 
+/* Our ends of the streams that somebody else looks after. False with errno. */
+static bool attach_streams(struct start *s, int end[CHILD_STREAMS])
+{
+	for (int i = 0; i < CHILD_STREAMS; i++) {
+		if (!s->spec->attach[i] || (s->spec->tty && i == CHILD_STDERR))
+			continue;
+		if (s->spec->tty) {
+			end[i] = fcntl(s->pty, F_DUPFD_CLOEXEC, 0);
+			if (end[i] < 0)
+				return false;
+		} else {
+			end[i] = s->our_end[i];
+			s->our_end[i] = -1;
+		}
+	}
+	return true;
+}
+
 static void on_weight_timer(struct loop_timer *timer)
 {
 	const struct child *child = (struct child *)((u8 *)timer -
@@ -181,7 +199,8 @@ static void on_weight_timer(struct loop_timer *timer)
 	setpriority(PRIO_PGRP, (id_t)child->pid, THREAD_VP_NICE);
 }
 
-struct child *child_start(struct child_table *table, const struct child_spec *spec)
+struct child *child_start(struct child_table *table, const struct child_spec *spec,
+			  int end[CHILD_STREAMS])
 {
 	struct start s = {.spec = spec,
 			  .pty = -1,
@@ -191,14 +210,19 @@ struct child *child_start(struct child_table *table, const struct child_spec *sp
 	struct child *child = calloc(1, sizeof(*child));
 	int error;
 
+	for (int i = 0; end && i < CHILD_STREAMS; i++)
+		end[i] = -1;
 	errno = EAGAIN;
 	if (!child || table->running >= CHILDREN_MAX)
 		goto failed;
 	if (spec->tty ? !open_terminal(&s) : !spec->raw && !open_pipes(&s))
 		goto failed;
+	if (end && !attach_streams(&s, end))
+		goto failed;
 	child->pid = spawn(&s);
 	if (child->pid < 0)
 		goto failed;
+	child->connected = end;
 	child->table = table;
 	child->owner = spec->owner;
 	child->tty = spec->tty;
@@ -214,6 +238,8 @@ failed:
 	error = errno;
 	free(child);
 	child = NULL;
+	for (int i = 0; end && i < CHILD_STREAMS; i++)
+		close_fd(&end[i]);
 out:
 	for (int i = 0; i < CHILD_STREAMS; i++) {
 		close_fd(&s.child_end[i]);
@@ -352,7 +378,7 @@ static void check_abandoned(void *context)
 {
 	struct child *child = context;
 
-	if (child->owner || child->exited || child->hung_up || !child->connected)
+	if (child->owner || !child->connected)
 		return;
 	for (int i = 0; i < CHILD_STREAMS; i++) {
 		const struct pump *pump = child->stream[i];
@@ -360,6 +386,13 @@ static void check_abandoned(void *context)
 		if (pump && !pump->peer_closed)
 			return;
 	}
+	child_hang_up(child);
+}
+
+void child_hang_up(struct child *child)
+{
+	if (child->exited || child->hung_up)
+		return;
 	child->hung_up = true;
 	log_info("client of process %d is gone: hanging it up", (int)child->pid);
 	kill(-child->pid, SIGHUP);
@@ -392,9 +425,11 @@ bool child_resize(struct child_table *table, pid_t pid, u16 rows, u16 columns)
 
 	if (!child || child->exited || !child->tty)
 		return false;
-	if (child->stream[CHILD_STDOUT])
+	if (child->terminal)
+		pty = *child->terminal;
+	else if (child->stream[CHILD_STDOUT])
 		pty = child->stream[CHILD_STDOUT]->from;
-	if (pty < 0 && child->stream[CHILD_STDIN])
+	if (pty < 0 && !child->terminal && child->stream[CHILD_STDIN])
 		pty = child->stream[CHILD_STDIN]->to;
 	return pty >= 0 && ioctl(pty, TIOCSWINSZ, &size) == 0;
 }

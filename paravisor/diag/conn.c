@@ -28,7 +28,8 @@ struct conn {
 	u64 id;
 	int fd;
 	u32 polled;
-	bool read_end, broken;
+	u32 ended_stream; /* the last call that took data and has ended */
+	bool read_end, broken, congested;
 	u8 in[READ_SIZE];
 };
 
@@ -41,6 +42,8 @@ static void free_call(struct call *call)
 {
 	if (call->release)
 		call->release(call);
+	if (call->data)
+		call->conn->ended_stream = call->stream;
 	loop_disarm(&call->timer);
 	*call->link = call->next;
 	if (call->next)
@@ -103,6 +106,16 @@ void call_reply(struct call *call, struct pb_bytes payload)
 	free_call(call);
 }
 
+void call_reply_number(struct call *call, u64 value)
+{
+	struct pb_writer w;
+
+	pb_writer_init(&w, 64);
+	pb_put_u64(&w, 1, value);
+	call_reply(call, (struct pb_bytes){w.data, w.used});
+	pb_writer_free(&w);
+}
+
 void call_fail(struct call *call, enum ttrpc_code code, const char *format, ...)
 {
 	struct conn *conn = call->conn;
@@ -121,6 +134,30 @@ void call_fail(struct call *call, enum ttrpc_code code, const char *format, ...)
 	ttrpc_write_status(&conn->out, call->stream, code, message);
 	after_reply(conn, before);
 	free_call(call);
+}
+
+void call_malformed(struct call *call)
+{
+	call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed payload");
+}
+
+void call_data(struct call *call, struct pb_bytes message)
+{
+	struct conn *conn = call->conn;
+	size_t before = conn->out.used;
+
+	ttrpc_write_data(&conn->out, call->stream, 0, message);
+	after_reply(conn, before);
+}
+
+bool call_congested(struct call *call)
+{
+	struct conn *conn = call->conn;
+
+	/* until all is out: only then the memory of what has been sent is free again */
+	if (conn->out.used - conn->sent >= DATA_PAUSE)
+		conn->congested = true;
+	return conn->congested;
 }
 
 static void on_timeout(struct loop_timer *timer)
@@ -145,11 +182,32 @@ void call_defer(struct call *call, void (*release)(struct call *call))
 	loop_arm(&call->server->loop, &call->timer, at);
 }
 
+/* Data of a call that waits for it, or has just ended. */
+static bool handle_data(const struct conn *conn, const struct ttrpc_frame *frame)
+{
+	struct call *call = conn->calls;
+
+	while (call && call->stream != frame->stream)
+		call = call->next;
+	if (!call)
+		return frame->stream == conn->ended_stream;
+	if (!call->data)
+		return false;
+	if (frame->oversized)
+		call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "data of more than %u bytes", REQUEST_MAX);
+	else
+		call->data(call, frame->flags, frame->body);
+	return true;
+}
+
 static void handle_frame(struct conn *conn, const struct ttrpc_frame *frame)
 {
-	struct call *call = calloc(1, sizeof(*call));
 	struct ttrpc_request request;
+	struct call *call;
 
+	if (frame->type == TTRPC_DATA && handle_data(conn, frame))
+		return;
+	call = calloc(1, sizeof(*call));
 	if (!call) {
 		conn->broken = true;
 		return;
@@ -174,7 +232,7 @@ static void handle_frame(struct conn *conn, const struct ttrpc_frame *frame)
 	} else if (!ttrpc_parse_request(frame->body, &request)) {
 		call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");
 	} else {
-		call->timeout_ns = request.timeout_ns;
+			call->timeout_ns = request.timeout_ns;
 		service_call(call, &request);
 	}
 }
@@ -216,6 +274,13 @@ static void write_out(struct conn *conn)
 	conn->sent = conn->out.used = 0;
 	if (conn->out.size > REPLIES_PAUSE)
 		pb_writer_free(&conn->out);
+	if (!conn->congested)
+		return;
+	conn->congested = false;
+	for (struct call *call = conn->calls; call; call = call->next) {
+		if (call->writable)
+			call->writable(call);
+	}
 }
 
 /* Does what can be done now, and asks for the events that let it go on. */

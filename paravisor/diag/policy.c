@@ -47,6 +47,7 @@ const struct policy_method policy_methods[] = {
 	{"diag.UnderhillDiag", "DumpSavedState", POLICY_DIAGNOSE},
 	{"diag.UnderhillDiag", "PacketCapture", POLICY_DIAGNOSE},
 	{"parapet.Diag", "Ping", POLICY_DIAGNOSE},
+	{"parapet.Diag", "Run", POLICY_DIAGNOSE},
 	{"parapet.Diag", "WindowSize", POLICY_DIAGNOSE},
 	{"parapet.Diag", "Signal", POLICY_DIAGNOSE},
 	/* nodes up to policy_inspect_level */

@@ -17,6 +17,7 @@
 #define REQUEST_MAX	(1u * 1024 * 1024)  /* bytes; nobody asks for more than a few KiB */
 #define REPLIES_MAX	(24u * 1024 * 1024) /* bytes that wait for a peer that does not read */
 #define REPLIES_PAUSE	(1u * 1024 * 1024)  /* above that no more requests are read */
+#define DATA_PAUSE	(64u * 1024)	    /* above that no more data is to be sent */
 
 struct diag_options {
 	int control_listener, data_listener; /* listening stream sockets, non-blocking */
@@ -51,6 +52,7 @@ struct diag_server {
 
 /* One request that is being answered. */
 struct inspect_job;
+struct run;
 struct call {
 	struct conn *conn;
 	struct diag_server *server;
@@ -60,18 +62,29 @@ struct call {
 	void (*timeout)(struct call *call);
 	/* releases what the call waits for; before it is freed in any case */
 	void (*release)(struct call *call);
+	/* NULL where no data is expected: a message of the caller's, and what came with it */
+	void (*data)(struct call *call, u8 flags, struct pb_bytes message);
+	/* what has gone out makes room again, after call_congested; may not end the call */
+	void (*writable)(struct call *call);
 	struct inspect_job *job;
+	struct run *run;
 	u64 timeout_ns;
 	u32 stream;
 };
 
 /* Exactly one of these ends a call. */
 void call_reply(struct call *call, struct pb_bytes payload);
+void call_reply_number(struct call *call, u64 value); /* in the field 1 */
+void call_malformed(struct call *call);
 void call_fail(struct call *call, enum ttrpc_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The answer comes later: starts the clock of the request. */
 void call_defer(struct call *call, void (*release)(struct call *call));
 u64 call_connection(const struct call *call);
+/* Sends a message of the call's stream before its end. */
+void call_data(struct call *call, struct pb_bytes message);
+/* So much waits for the peer that data has to wait for call->writable. */
+bool call_congested(struct call *call);
 
 /* A new control connection (conn.c). */
 void conn_accept(struct diag_server *server, int fd);
@@ -81,6 +94,18 @@ void conn_close_all(struct diag_server *server);
 void service_call(struct call *call, const struct ttrpc_request *request);
 /* The method number i; false when there are no more. */
 bool service_method(size_t i, const char **service, const char **method);
+
+/* Programs (exec_service.c). */
+void exec_service_exec(struct call *call, struct pb_bytes payload);
+void exec_service_run(struct call *call, struct pb_bytes payload);
+void exec_service_wait(struct call *call, struct pb_bytes payload);
+void exec_service_window_size(struct call *call, struct pb_bytes payload);
+void exec_service_signal(struct call *call, struct pb_bytes payload);
+/* "NAME=VALUE", or "NAME" without a value, of an EnvPair; to be freed. NULL if malformed. */
+char *exec_parse_pair(struct pb_bytes message);
+
+/* The first field of a payload as a number (0 if it is not there); false if malformed. */
+bool call_parse_number(struct pb_bytes payload, u64 *value);
 
 /* InspectService (inspect_service.c). */
 void inspect_service_read(struct call *call, struct pb_bytes payload);

@@ -11,106 +11,24 @@
 
 #include "common/log.h"
 
-#define WORDS_MAX      4096
 #define CRASH_DELAY_NS 100000000ull /* for the reply to leave */
 #define CAPTURE_CONNS  64
 
 static const struct pb_bytes empty;
 
-static void malformed(struct call *call)
+/* The first field as a number; false if malformed. */
+bool call_parse_number(struct pb_bytes payload, u64 *value)
 {
-	call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed payload");
-}
-
-/* --- lists of texts */
-
-struct words {
-	char **word; /* NULL-terminated */
-	size_t count;
-	bool failed;
-};
-
-static void words_add(struct words *words, char *text)
-{
-	char **more;
-
-	if (!text || words->count == WORDS_MAX) {
-		free(text);
-		words->failed = true;
-		return;
-	}
-	more = realloc(words->word, (words->count + 2) * sizeof(*more));
-	if (!more) {
-		free(text);
-		words->failed = true;
-		return;
-	}
-	words->word = more;
-	more[words->count++] = text;
-	more[words->count] = NULL;
-}
-
-static void words_free(struct words *words)
-{
-	for (size_t i = 0; i < words->count; i++)
-		free(words->word[i]);
-	free(words->word);
-}
-
-static bool same_name(const char *word, const char *pair, size_t length)
-{
-	return !strncmp(word, pair, length) && word[length] == '=';
-}
-
-/* "NAME=VALUE" replaces or adds, "NAME" removes. */
-static void set_environment(struct words *environment, const char *pair)
-{
-	size_t length = strcspn(pair, "="), kept = 0;
-
-	for (size_t i = 0; i < environment->count; i++) {
-		if (same_name(environment->word[i], pair, length))
-			free(environment->word[i]);
-		else
-			environment->word[kept++] = environment->word[i];
-	}
-	environment->count = kept;
-	if (environment->word)
-		environment->word[kept] = NULL;
-	if (pair[length])
-		words_add(environment, strdup(pair));
-}
-
-/* EnvPair {name, optional value} as "NAME=VALUE", or as "NAME" without a value. NULL if malformed.
- */
-static char *parse_pair(struct pb_bytes message)
-{
-	struct pb_bytes name = {0}, value = {0};
-	bool has_value = false;
 	struct pb_reader r;
 	struct pb_field f;
-	struct pb_writer w;
-	char *pair = NULL;
 
-	pb_reader_init(&r, message);
+	*value = 0;
+	pb_reader_init(&r, payload);
 	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_BYTES)) {
-			name = f.bytes;
-		} else if (pb_is(&r, &f, 2, PB_BYTES)) {
-			value = f.bytes;
-			has_value = true;
-		}
+		if (pb_is(&r, &f, 1, PB_VARINT))
+			*value = f.value;
 	}
-	if (r.failed || !name.size || memchr(name.data, '=', name.size))
-		return NULL;
-	pb_writer_init(&w, REQUEST_MAX);
-	pb_raw(&w, name.data, name.size);
-	if (has_value)
-		pb_raw(&w, "=", 1);
-	pb_raw(&w, value.data, value.size);
-	if (!w.failed)
-		pair = pb_copy_text((struct pb_bytes){w.data, w.used});
-	pb_writer_free(&w);
-	return pair;
+	return !r.failed;
 }
 
 /* --- diag.OpenhclDiag */
@@ -125,185 +43,6 @@ static void on_memory_profile(struct call *call, struct pb_bytes payload)
 {
 	(void)payload;
 	call_fail(call, TTRPC_UNKNOWN, "memory profiles are not built in");
-}
-
-/* --- diag.UnderhillDiag: programs */
-
-struct exec_request {
-	struct words argv, pairs;
-	u64 id[CHILD_STREAMS];
-	bool clear_environment;
-	struct child_spec spec;
-};
-
-/* Our own addition: {rows = 1, columns = 2}; others ignore the field. */
-#define EXEC_WINDOW_FIELD 1000
-
-static void parse_window(struct pb_bytes message, u16 *rows, u16 *columns)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	pb_reader_init(&r, message);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			*rows = (u16)f.value;
-		else if (pb_is(&r, &f, 2, PB_VARINT))
-			*columns = (u16)f.value;
-	}
-}
-
-static bool parse_exec(struct pb_bytes payload, struct exec_request *e)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	words_add(&e->argv, strdup(""));
-	pb_reader_init(&r, payload);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_BYTES)) {
-			char *command = pb_copy_text(f.bytes);
-
-			if (!command || !e->argv.count) {
-				free(command);
-				return false;
-			}
-			free(e->argv.word[0]);
-			e->argv.word[0] = command;
-		} else if (pb_is(&r, &f, 2, PB_BYTES)) {
-			words_add(&e->argv, pb_copy_text(f.bytes));
-		} else if (pb_is(&r, &f, 3, PB_VARINT)) {
-			e->spec.tty = f.value;
-		} else if (f.number >= 4 && f.number <= 6 && pb_is(&r, &f, f.number, PB_VARINT)) {
-			e->id[f.number - 4] = f.value;
-		} else if (pb_is(&r, &f, 7, PB_VARINT)) {
-			e->spec.combine_stderr = f.value;
-		} else if (pb_is(&r, &f, 8, PB_BYTES)) {
-			words_add(&e->pairs, parse_pair(f.bytes));
-		} else if (pb_is(&r, &f, 9, PB_VARINT)) {
-			e->clear_environment = f.value;
-		} else if (pb_is(&r, &f, 10, PB_VARINT)) {
-			e->spec.raw = f.value;
-		} else if (pb_is(&r, &f, EXEC_WINDOW_FIELD, PB_BYTES)) {
-			parse_window(f.bytes, &e->spec.rows, &e->spec.columns);
-		}
-	}
-	return !r.failed && !e->argv.failed && !e->pairs.failed;
-}
-
-static void build_environment(const struct exec_request *e, struct words *environment)
-{
-	for (char **at = environ; !e->clear_environment && *at; at++)
-		words_add(environment, strdup(*at));
-	for (size_t i = 0; i < e->pairs.count; i++)
-		set_environment(environment, e->pairs.word[i]);
-}
-
-static void run_exec(struct call *call, struct exec_request *e)
-{
-	static char *none[] = {NULL};
-	struct words environment = {0};
-	const struct child *child;
-	struct pb_writer w;
-
-	build_environment(e, &environment);
-	e->spec.argv = e->argv.word;
-	e->spec.environment = environment.word ? environment.word : none;
-	e->spec.owner = call_connection(call);
-	if (e->spec.tty)
-		e->spec.raw = false;
-	errno = ENOMEM;
-	child = environment.failed ? NULL : child_start(&call->server->children, &e->spec);
-	if (child) {
-		pb_writer_init(&w, 64);
-		pb_put_u64(&w, 1, (u64)child->pid);
-		call_reply(call, (struct pb_bytes){w.data, w.used});
-		pb_writer_free(&w);
-	} else {
-		int error = errno;
-
-		if (environment.failed) {
-			for (int i = 0; i < CHILD_STREAMS; i++)
-				if (e->spec.socket[i] >= 0)
-					close(e->spec.socket[i]);
-		}
-		call_fail(call, TTRPC_UNKNOWN, "cannot run %.200s: %s", e->argv.word[0],
-			  strerror(error));
-	}
-	words_free(&environment);
-}
-
-static void on_exec(struct call *call, struct pb_bytes payload)
-{
-	struct exec_request e = {.spec.socket = {-1, -1, -1}};
-
-	if (!parse_exec(payload, &e)) {
-		malformed(call);
-		goto out;
-	}
-	for (int i = 0; i < CHILD_STREAMS; i++) {
-		if (!e.id[i])
-			continue;
-		e.spec.socket[i] = data_take(&call->server->data, e.id[i]);
-		if (e.spec.socket[i] >= 0)
-			continue;
-		for (int j = 0; j < i; j++)
-			if (e.spec.socket[j] >= 0)
-				close(e.spec.socket[j]);
-		call_fail(call, TTRPC_UNKNOWN, "no data connection %llu",
-			  (unsigned long long)e.id[i]);
-		goto out;
-	}
-	run_exec(call, &e);
-out:
-	words_free(&e.argv);
-	words_free(&e.pairs);
-}
-
-/* The first field as a number; false if malformed. */
-static bool parse_number(struct pb_bytes payload, u64 *value)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	*value = 0;
-	pb_reader_init(&r, payload);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			*value = f.value;
-	}
-	return !r.failed;
-}
-
-static void on_exit_code(void *context, int code)
-{
-	struct call *call = context;
-	struct pb_writer w;
-
-	call->release = NULL;
-	pb_writer_init(&w, 64);
-	pb_put_u64(&w, 1, (u64)code);
-	call_reply(call, (struct pb_bytes){w.data, w.used});
-	pb_writer_free(&w);
-}
-
-static void release_wait(struct call *call)
-{
-	child_cancel_wait(&call->server->children, call);
-}
-
-static void on_wait(struct call *call, struct pb_bytes payload)
-{
-	struct child_table *children = &call->server->children;
-	u64 pid;
-
-	if (!parse_number(payload, &pid)) {
-		malformed(call);
-		return;
-	}
-	call_defer(call, release_wait);
-	if (!child_wait(children, (pid_t)pid, on_exit_code, call))
-		call_fail(call, TTRPC_UNKNOWN, "no process %lld to wait for", (long long)pid);
 }
 
 /* --- files and logs */
@@ -376,7 +115,7 @@ static void on_kmsg(struct call *call, struct pb_bytes payload)
 	if (parse_file(payload, &request))
 		send_file(call, "/dev/kmsg", request.follow, request.conn);
 	else
-		malformed(call);
+		call_malformed(call);
 	free(request.path);
 }
 
@@ -387,7 +126,7 @@ static void on_read_file(struct call *call, struct pb_bytes payload)
 	if (parse_file(payload, &request))
 		send_file(call, request.path ? request.path : "", request.follow, request.conn);
 	else
-		malformed(call);
+		call_malformed(call);
 	free(request.path);
 }
 
@@ -447,7 +186,7 @@ static void on_start(struct call *call, struct pb_bytes payload)
 	pb_reader_init(&r, payload);
 	while (pb_next(&r, &f)) {
 		if (pb_is(&r, &f, 1, PB_BYTES)) {
-			pair = parse_pair(f.bytes);
+			pair = exec_parse_pair(f.bytes);
 			if (!pair)
 				r.failed = true;
 			else
@@ -458,7 +197,7 @@ static void on_start(struct call *call, struct pb_bytes payload)
 		}
 	}
 	if (r.failed || w.failed)
-		malformed(call);
+		call_malformed(call);
 	else
 		ask_link(call, LINK_START, (struct pb_bytes){w.data, w.used}, on_done);
 	pb_writer_free(&w);
@@ -500,8 +239,8 @@ static void on_crash(struct call *call, struct pb_bytes payload)
 	struct diag_server *server = call->server;
 	u64 pid;
 
-	if (!parse_number(payload, &pid)) {
-		malformed(call);
+	if (!call_parse_number(payload, &pid)) {
+		call_malformed(call);
 		return;
 	}
 	call_reply(call, empty);
@@ -547,7 +286,7 @@ static void on_capture(struct call *call, struct pb_bytes payload)
 		}
 	}
 	if (r.failed)
-		malformed(call);
+		call_malformed(call);
 	else if (operation == CAPTURE_START)
 		call_fail(call, TTRPC_UNKNOWN, "the paravisor serves no NIC to capture from");
 	else
@@ -559,53 +298,12 @@ static void on_profile(struct call *call, struct pb_bytes payload)
 {
 	u64 id;
 
-	if (!parse_number(payload, &id)) {
-		malformed(call);
+	if (!call_parse_number(payload, &id)) {
+		call_malformed(call);
 		return;
 	}
 	close_conn_id(&call->server->data, id);
 	call_reply(call, empty);
-}
-
-/* --- parapet.Diag: what the other services lack. {pid = 1, rows or signal = 2, columns = 3} */
-
-static bool parse_triple(struct pb_bytes payload, u64 value[3])
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	value[0] = value[1] = value[2] = 0;
-	pb_reader_init(&r, payload);
-	while (pb_next(&r, &f)) {
-		if (f.number <= 3 && pb_is(&r, &f, f.number, PB_VARINT))
-			value[f.number - 1] = f.value;
-	}
-	return !r.failed;
-}
-
-static void on_window_size(struct call *call, struct pb_bytes payload)
-{
-	u64 v[3];
-
-	if (!parse_triple(payload, v) || v[1] > UINT16_MAX || v[2] > UINT16_MAX)
-		malformed(call);
-	else if (child_resize(&call->server->children, (pid_t)v[0], (u16)v[1], (u16)v[2]))
-		call_reply(call, empty);
-	else
-		call_fail(call, TTRPC_UNKNOWN, "process %lld has no terminal", (long long)v[0]);
-}
-
-static void on_signal(struct call *call, struct pb_bytes payload)
-{
-	u64 v[3];
-
-	if (!parse_triple(payload, v) || v[1] > INT32_MAX)
-		malformed(call);
-	else if (child_signal(&call->server->children, (pid_t)v[0], (int)v[1]))
-		call_reply(call, empty);
-	else
-		call_fail(call, TTRPC_UNKNOWN, "signal %lld does not reach process %lld",
-			  (long long)v[1], (long long)v[0]);
 }
 
 /* --- all of them; who may call what is told by policy.c */
@@ -616,8 +314,8 @@ static const struct method {
 } methods[] = {
 	{"diag.OpenhclDiag", "Ping", on_ping},
 	{"diag.OpenhclDiag", "MemoryProfileTrace", on_memory_profile},
-	{"diag.UnderhillDiag", "Exec", on_exec},
-	{"diag.UnderhillDiag", "Wait", on_wait},
+	{"diag.UnderhillDiag", "Exec", exec_service_exec},
+	{"diag.UnderhillDiag", "Wait", exec_service_wait},
 	{"diag.UnderhillDiag", "Start", on_start},
 	{"diag.UnderhillDiag", "Crash", on_crash},
 	{"diag.UnderhillDiag", "Kmsg", on_kmsg},
@@ -631,8 +329,9 @@ static const struct method {
 	{"inspect.InspectService", "Update", inspect_service_update},
 	{"profile.AzureProfiler", "Profile", on_profile},
 	{"parapet.Diag", "Ping", on_ping},
-	{"parapet.Diag", "WindowSize", on_window_size},
-	{"parapet.Diag", "Signal", on_signal},
+	{"parapet.Diag", "Run", exec_service_run},
+	{"parapet.Diag", "WindowSize", exec_service_window_size},
+	{"parapet.Diag", "Signal", exec_service_signal},
 };
 
 bool service_method(size_t i, const char **service, const char **method)

@@ -262,6 +262,7 @@ class Client:
         self.sock = dial(path, 1)
         self.stream = -1
         self.replies = {}
+        self.messages = {}  # of calls that are streams
         try:
             self.call("diag.OpenhclDiag", "Ping")  # the server has taken the connection
         except Error as error:
@@ -277,17 +278,25 @@ class Client:
             out += more
         return out
 
-    def send(self, service, method, payload=b"", timeout_ns=0):
+    def send(self, service, method, payload=b"", timeout_ns=0, flags=0):
         self.stream += 2
         body = data(1, service) + data(2, method) + data(3, payload) + number(4, timeout_ns)
-        self.sock.sendall(struct.pack(">IIBB", len(body), self.stream, 1, 0) + body)
+        self.sock.sendall(struct.pack(">IIBB", len(body), self.stream, 1, flags) + body)
         return self.stream
+
+    def receive(self):
+        size, number_, kind, flags = struct.unpack(">IIBB", self.read(10))
+        body = self.read(size)
+        if number_ in self.messages and number_ not in self.replies and kind == 3:
+            check(flags == 0, "a data frame", flags)
+            self.messages[number_](body)
+            return
+        check(kind == 2 and flags == 0 and number_ not in self.replies, "a response frame", (kind, flags))
+        self.replies[number_] = body
 
     def reply(self, stream):
         while stream not in self.replies:
-            size, number_, kind, flags = struct.unpack(">IIBB", self.read(10))
-            check(kind == 2 and flags == 0, "a response frame", (kind, flags))
-            self.replies[number_] = self.read(size)
+            self.receive()
         parts = fields(self.replies.pop(stream))
         check(len(parts) == 1 and parts[0][0] in (1, 2), "one of status and payload", parts)
         if parts[0][0] == 1:
