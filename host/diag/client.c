@@ -59,6 +59,7 @@ void diag_client_init(struct diag_client *client, const char *vm, unsigned wait_
 		client->path[0] = 0;
 	client->last_stream = UINT32_MAX;
 	ttrpc_receiver_init(&client->receiver, TTRPC_BODY_MAX);
+	pb_writer_init(&client->out, 2 * TTRPC_BODY_MAX);
 }
 
 void diag_client_close(struct diag_client *client)
@@ -67,6 +68,7 @@ void diag_client_close(struct diag_client *client)
 		close(client->control);
 	client->control = -1;
 	ttrpc_receiver_free(&client->receiver);
+	pb_writer_free(&client->out);
 	while (client->replies) {
 		struct diag_reply *next = client->replies->next;
 
@@ -94,10 +96,10 @@ static u64 now_ns(void)
 	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
 }
 
-/* Waits until fd is readable. False after the deadline (0: none). */
-static bool wait_readable(int fd, u64 deadline)
+/* Waits for events on fd. False after the deadline (0: none). */
+static bool wait_for(int fd, short events, u64 deadline)
 {
-	struct pollfd polled = {.fd = fd, .events = POLLIN};
+	struct pollfd polled = {.fd = fd, .events = events};
 
 	for (;;) {
 		u64 now = now_ns();
@@ -124,7 +126,7 @@ static bool read_ok(int fd)
 	size_t n = 0;
 
 	while (n < sizeof(line)) {
-		if (!wait_readable(fd, deadline) || read(fd, line + n, 1) != 1)
+		if (!wait_for(fd, POLLIN, deadline) || read(fd, line + n, 1) != 1)
 			return false;
 		if (line[n++] == '\n')
 			return n > 3 && !memcmp(line, "OK ", 3);
@@ -169,7 +171,7 @@ static bool read_number(int fd, u64 *id)
 	size_t used = 0;
 
 	while (used < sizeof(number)) {
-		ssize_t n = wait_readable(fd, deadline)
+		ssize_t n = wait_for(fd, POLLIN, deadline)
 				    ? read(fd, number + used, sizeof(number) - used)
 				    : -1;
 
@@ -235,13 +237,45 @@ int diag_data(struct diag_client *client, u64 *id)
 	return data.fd;
 }
 
-u32 diag_send(struct diag_client *client, const char *service, const char *method,
-	      const struct pb_writer *payload, u64 timeout_ns)
+bool diag_unsent(const struct diag_client *client)
 {
-	struct ttrpc_request request = {
-		.service = pb_text(service), .method = pb_text(method), .timeout_ns = timeout_ns};
-	struct pb_writer frame;
-	size_t sent = 0;
+	return client->out_sent < client->out.used;
+}
+
+bool diag_flush(struct diag_client *client)
+{
+	while (diag_unsent(client)) {
+		ssize_t n = send(client->control, client->out.data + client->out_sent,
+				 client->out.used - client->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EAGAIN)
+			return true;
+		if (n < 0 && errno != EINTR) {
+			fail(client, "connection lost");
+			return false;
+		}
+		client->out_sent += n > 0 ? (size_t)n : 0;
+	}
+	client->out.used = client->out_sent = 0;
+	return true;
+}
+
+/* A frame has been written to client->out. */
+static bool send_frame(struct diag_client *client)
+{
+	if (!client->out.failed)
+		return diag_flush(client);
+	fail(client, "the request is too large");
+	return false;
+}
+
+static u32 send_request(struct diag_client *client, const char *service, const char *method,
+			const struct pb_writer *payload, u64 timeout_ns, bool open)
+{
+	struct ttrpc_request request = {.service = pb_text(service),
+					.method = pb_text(method),
+					.timeout_ns = timeout_ns,
+					.open = open};
 
 	if (payload && payload->failed) {
 		fail(client, "the request is too large");
@@ -252,24 +286,26 @@ u32 diag_send(struct diag_client *client, const char *service, const char *metho
 	if (client->control < 0 && !diag_connect(client, NULL, 0))
 		return 0;
 	client->last_stream += 2;
-	pb_writer_init(&frame, TTRPC_BODY_MAX);
-	ttrpc_write_request(&frame, client->last_stream, &request);
-	while (!frame.failed && sent < frame.used) {
-		ssize_t n = send(client->control, frame.data + sent, frame.used - sent,
-				 MSG_NOSIGNAL);
+	ttrpc_write_request(&client->out, client->last_stream, &request);
+	return send_frame(client) ? client->last_stream : 0;
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			break;
-		sent += (size_t)n;
-	}
-	frame.failed |= sent < frame.used;
-	pb_writer_free(&frame);
-	if (!frame.failed && sent)
-		return client->last_stream;
-	fail(client, "connection lost");
-	return 0;
+u32 diag_send(struct diag_client *client, const char *service, const char *method,
+	      const struct pb_writer *payload, u64 timeout_ns)
+{
+	return send_request(client, service, method, payload, timeout_ns, false);
+}
+
+u32 diag_open(struct diag_client *client, const char *service, const char *method,
+	      const struct pb_writer *payload)
+{
+	return send_request(client, service, method, payload, 0, true);
+}
+
+bool diag_send_data(struct diag_client *client, u32 stream, u8 flags, struct pb_bytes message)
+{
+	ttrpc_write_data(&client->out, stream, flags, message);
+	return send_frame(client);
 }
 
 /* Empty without memory. data: free() it. */
@@ -326,8 +362,12 @@ bool diag_receive(struct diag_client *client)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
-	while (ttrpc_receive(&client->receiver, &input, &frame))
-		keep_reply(client, &frame);
+	while (ttrpc_receive(&client->receiver, &input, &frame)) {
+		if (frame.type == TTRPC_DATA && client->data && !frame.oversized)
+			client->data(client->data_context, frame.stream, frame.body);
+		else
+			keep_reply(client, &frame);
+	}
 	if (n > 0 && !client->receiver.failed)
 		return true;
 	fail(client, "connection lost");
@@ -366,17 +406,27 @@ struct diag_reply *diag_call(struct diag_client *client, const char *service, co
 	if (!stream)
 		return NULL;
 	while (!(reply = diag_take(client, stream))) {
-		if (!wait_readable(client->control, deadline)) {
+		if (!wait_for(client->control, diag_unsent(client) ? POLLIN | POLLOUT : POLLIN,
+			      deadline)) {
 			fail(client, "no answer in time");
 			return NULL;
 		}
-		if (!diag_receive(client)) {
+		if (!diag_flush(client) || !diag_receive(client)) {
 			/* it may have come together with the end */
 			reply = diag_take(client, stream);
 			break;
 		}
 	}
 	return reply;
+}
+
+void diag_report(const char *method, const struct diag_reply *reply)
+{
+	if (reply->code == TTRPC_UNKNOWN && *reply->message)
+		log_error("%s", reply->message);
+	else
+		log_error("%s: %s%s%s", method, ttrpc_code_name(reply->code),
+			  *reply->message ? ": " : "", reply->message);
 }
 
 struct diag_reply *diag_demand(struct diag_client *client, const char *service, const char *method,
@@ -390,11 +440,7 @@ struct diag_reply *diag_demand(struct diag_client *client, const char *service, 
 	}
 	if (reply->code == TTRPC_OK)
 		return reply;
-	if (reply->code == TTRPC_UNKNOWN && *reply->message)
-		log_error("%s", reply->message);
-	else
-		log_error("%s: %s%s%s", method, ttrpc_code_name(reply->code),
-			  *reply->message ? ": " : "", reply->message);
+	diag_report(method, reply);
 	diag_reply_free(reply);
 	return NULL;
 }

@@ -35,6 +35,11 @@ struct diag_client {
 	u32 last_stream;
 	struct ttrpc_receiver receiver;
 	struct diag_reply *replies;
+	struct pb_writer out; /* frames, of which out_sent bytes have gone out */
+	size_t out_sent;
+	/* data of a call that is a stream; message is valid during the call only */
+	void (*data)(void *context, u32 stream, struct pb_bytes message);
+	void *data_context;
 	char error[256]; /* why something here failed */
 };
 
@@ -57,9 +62,21 @@ bool diag_connect(struct diag_client *client, struct diag_data *data, unsigned c
 /* One data connection and its number. -1 with client->error. */
 int diag_data(struct diag_client *client, u64 *id);
 
-/* Sends a request; its stream, 0 with client->error. payload may be NULL; timeout 0 = none. */
+/*
+ * Sends a request, or as much of it as goes without waiting: see diag_flush. Its stream, 0 with
+ * client->error. payload may be NULL; timeout 0 = none.
+ */
 u32 diag_send(struct diag_client *client, const char *service, const char *method,
 	      const struct pb_writer *payload, u64 timeout_ns);
+/* The same for a call whose data goes both ways, with diag_send_data and client->data. */
+u32 diag_open(struct diag_client *client, const char *service, const char *method,
+	      const struct pb_writer *payload);
+/* flags as of ttrpc_write_data. False with client->error. */
+bool diag_send_data(struct diag_client *client, u32 stream, u8 flags, struct pb_bytes message);
+/* Sends more of what waits, when client->control is writable. False when the connection is lost. */
+bool diag_flush(struct diag_client *client);
+/* Does anything wait to be sent? */
+bool diag_unsent(const struct diag_client *client);
 /* Reads what has arrived on client->control, without waiting. False when the connection is lost. */
 bool diag_receive(struct diag_client *client);
 /* The answer, if it is there; then the caller's. */
@@ -71,6 +88,8 @@ void diag_reply_free(struct diag_reply *reply);
  */
 struct diag_reply *diag_call(struct diag_client *client, const char *service, const char *method,
 			     const struct pb_writer *payload, u64 timeout_ns);
+/* Says on stderr what a failed answer says. */
+void diag_report(const char *method, const struct diag_reply *reply);
 /* The same where only success matters: says on stderr what went wrong. NULL then. */
 struct diag_reply *diag_demand(struct diag_client *client, const char *service, const char *method,
 			       const struct pb_writer *payload, u64 timeout_ns);

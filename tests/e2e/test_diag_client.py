@@ -361,12 +361,13 @@ def test_foreign_server():
     }
     with Foreign(answers) as server:
         check(client(server, "exec", "prog", "", "x")[:2] == (5, b"late output"), "output after the exit code")
-        name, payload, _ = server.calls[0]
+        check(server.calls[0][0] == "parapet.Diag/Run", "what it would rather have")
+        name, payload, _ = server.calls[1]
         ids = ids_of(payload)
         check(name == "diag.UnderhillDiag/Exec" and payload == data(1, "prog") + data(2, "", always=True)
               + data(2, "x") + b"".join(number(4 + i, v) for i, v in enumerate(ids)), "Exec", payload)
         check(sorted(ids) == [2 ** 40, 2 ** 40 + 1, 2 ** 40 + 2], "three, opened before the call", ids)
-        check(server.calls[1][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "Wait at once")
+        check(server.calls[2][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "Wait at once")
         check(client(server, "ping")[0] == 0, "a server without Ping")
         check(client(server, "pause")[0] == 0, "no payload, no status")
         check(client(server, "resume")[0] == 1, "odd status")
@@ -378,7 +379,7 @@ def test_foreign_server():
         shell = Terminal(server, "shell", "-t")
         shell.until(b"late output")
         check(shell.end() == 5, "code")
-        check([c[0] for c in server.calls[:2]] == ["parapet.Diag/Ping", "diag.UnderhillDiag/Exec"], "asks first")
+        check([c[0] for c in server.calls[:2]] == ["parapet.Diag/Run", "diag.UnderhillDiag/Exec"], "asks first")
         payload = server.calls[1][1]
         env = [dict(fields(v)) for n, v in fields(payload) if n == 8]
         check({1: b"LINES", 2: b"30"} in env and {1: b"COLUMNS", 2: b"100"} in env, "size", env)
@@ -487,7 +488,7 @@ def test_handshake():
                 sock.close()
     threading.Thread(target=serve, daemon=True).start()
     for answer in answers:
-        code, _, err = client(Named, "exec", "true")
+        code, _, err = client(Named, "exec", "-r", "true")
         check(code == 125 and err.startswith(b"parapet: error: "), "clear error", (code, err))
     check({b"CONNECT 1\n", b"CONNECT 2\n"} == {line for line in seen if line}, "nothing after the line",
           seen)
@@ -537,7 +538,7 @@ def test_foreign_oddities():
     }
     with Slow(answers) as server:
         check(client(server, "exec", "prog")[:2] == (9, b"text"), "exec", server.calls)
-        check(server.calls[1][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "the pid", server.calls)
+        check(server.calls[2][:2] == ("diag.UnderhillDiag/Wait", number(1, 77)), "the pid", server.calls)
         check(client(server, "pause")[0] == 0, "unknown fields only")
         check(client(server, "resume")[0] == 1, "status and payload")
         code, _, err = client(server, "restart")
