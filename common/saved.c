@@ -157,15 +157,27 @@ bool saved_read(struct pb_bytes message, const struct saved_layout *layout, void
 	return read_struct(message, layout, object, 0);
 }
 
+static bool keep(void *context, struct pb_bytes bytes)
+{
+	*(struct pb_bytes *)context = bytes;
+	return true;
+}
+
 bool saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes)
+{
+	*bytes = (struct pb_bytes){0};
+	return saved_each(message, number, keep, bytes);
+}
+
+bool saved_each(struct pb_bytes message, u32 number,
+		bool (*restore)(void *context, struct pb_bytes bytes), void *context)
 {
 	struct pb_reader r;
 	struct pb_field f;
 
-	*bytes = (struct pb_bytes){0};
 	pb_reader_init(&r, message);
 	while (pb_next(&r, &f))
-		if (pb_is(&r, &f, number, PB_BYTES))
-			*bytes = f.bytes;
+		if (pb_is(&r, &f, number, PB_BYTES) && !restore(context, f.bytes))
+			return false;
 	return !r.failed;
 }

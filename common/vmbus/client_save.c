@@ -81,8 +81,9 @@ void vmbus_client_save(const struct vmbus_client *c, struct pb_writer *w)
 	vmbus_outbox_save(&c->out, w, CLIENT_MESSAGE);
 }
 
-static bool restore_channel(struct vmbus_client *c, struct pb_bytes state)
+static bool restore_channel(void *client, struct pb_bytes state)
 {
+	struct vmbus_client *c = client;
 	struct saved_channel in = {0};
 
 	if (!saved_read(state, &channel_layout, &in) || !in.id || in.ch.state == CC_NONE ||
@@ -94,8 +95,9 @@ static bool restore_channel(struct vmbus_client *c, struct pb_bytes state)
 	return true;
 }
 
-static bool restore_gpadl(struct vmbus_client *c, struct pb_bytes state)
+static bool restore_gpadl(void *client, struct pb_bytes state)
 {
+	struct vmbus_client *c = client;
 	struct client_gpadl in = {0}, *g;
 
 	if (!saved_read(state, &gpadl_layout, &in) || !vmbus_client_knows(c, in.channel) ||
@@ -109,32 +111,13 @@ static bool restore_gpadl(struct vmbus_client *c, struct pb_bytes state)
 	return true;
 }
 
-static bool restore_message(struct vmbus_client *c, struct pb_bytes state)
+static bool restore_message(void *client, struct pb_bytes state)
 {
+	struct vmbus_client *c = client;
 	struct vmbus_outmsg m;
 
 	return vmbus_outmsg_restore(state, &m) && !m.vtl && !m.sint &&
 	       vmbus_outbox_put(&c->out, m.target, 0, 0, m.data, m.len);
-}
-
-static bool restore_each(struct vmbus_client *c, struct pb_bytes state, u32 number)
-{
-	struct pb_reader r;
-	struct pb_field f;
-	bool ok = true;
-
-	pb_reader_init(&r, state);
-	while (ok && pb_next(&r, &f)) {
-		if (!pb_is(&r, &f, number, PB_BYTES))
-			continue;
-		if (number == CLIENT_CHANNEL)
-			ok = restore_channel(c, f.bytes);
-		else if (number == CLIENT_GPADL)
-			ok = restore_gpadl(c, f.bytes);
-		else
-			ok = restore_message(c, f.bytes);
-	}
-	return ok && !r.failed;
 }
 
 static bool connection_valid(const struct vmbus_client *c)
@@ -151,7 +134,8 @@ static bool connection_valid(const struct vmbus_client *c)
 
 bool vmbus_client_restore(struct vmbus_client *c, struct pb_bytes state)
 {
-	return saved_read(state, &client_layout, c) && restore_each(c, state, CLIENT_CHANNEL) &&
-	       restore_each(c, state, CLIENT_GPADL) && restore_each(c, state, CLIENT_MESSAGE) &&
-	       connection_valid(c);
+	return saved_read(state, &client_layout, c) &&
+	       saved_each(state, CLIENT_CHANNEL, restore_channel, c) &&
+	       saved_each(state, CLIENT_GPADL, restore_gpadl, c) &&
+	       saved_each(state, CLIENT_MESSAGE, restore_message, c) && connection_valid(c);
 }

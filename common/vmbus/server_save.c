@@ -364,9 +364,10 @@ static bool restore_open(struct vmbus_channel *ch, struct pb_bytes state)
 	return vmbus_rx_restore(&ch->rx, rx, NULL, 0) && vmbus_tx_restore(&ch->tx, tx, NULL, 0);
 }
 
-static bool restore_channel(struct vmbus_server *s, struct pb_bytes state)
+static bool restore_channel(void *server, struct pb_bytes state)
 {
 	struct vmbus_channel *ch = calloc(1, sizeof(*ch));
+	struct vmbus_server *s = server;
 
 	if (!ch)
 		return false;
@@ -456,34 +457,21 @@ static bool all_valid(struct vmbus_server *s)
 	return s->sendable <= (s->paused ? s->out.len : 0);
 }
 
-static bool restore_message(struct vmbus_server *s, struct pb_bytes state)
+static bool restore_gpadl(void *server, struct pb_bytes state)
 {
+	struct vmbus_server *s = server;
+
+	return vmbus_gpadl_restore(&s->gpadls, state);
+}
+
+static bool restore_message(void *server, struct pb_bytes state)
+{
+	struct vmbus_server *s = server;
 	u8 vtl = s->cfg.post_sint ? s->cfg.post_vtl : s->cfg.vtl;
 	struct vmbus_outmsg m;
 
 	return vmbus_outmsg_restore(state, &m) && m.vtl == vtl && vp_valid(s, m.target) &&
 	       vmbus_outbox_put(&s->out, m.target, m.vtl, m.sint, m.data, m.len);
-}
-
-/* In this order, whatever that of the fields is: the later ones are checked against the former. */
-static bool restore_each(struct vmbus_server *s, struct pb_bytes state, u32 number)
-{
-	struct pb_reader r;
-	struct pb_field f;
-	bool ok = true;
-
-	pb_reader_init(&r, state);
-	while (ok && pb_next(&r, &f)) {
-		if (!pb_is(&r, &f, number, PB_BYTES))
-			continue;
-		if (number == SERVER_GPADL)
-			ok = vmbus_gpadl_restore(&s->gpadls, f.bytes);
-		else if (number == SERVER_CHANNEL)
-			ok = restore_channel(s, f.bytes);
-		else
-			ok = restore_message(s, f.bytes);
-	}
-	return ok && !r.failed;
 }
 
 bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state)
@@ -494,6 +482,8 @@ bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state)
 	return saved_read(state, &server_layout, s) &&
 	       saved_bytes(state, SERVER_CONTACT, &contact) &&
 	       saved_read(contact, &contact_layout, &s->contact) && connection_valid(s) &&
-	       restore_each(s, state, SERVER_GPADL) && restore_each(s, state, SERVER_CHANNEL) &&
-	       restore_each(s, state, SERVER_MESSAGE) && all_valid(s);
+	       /* in this order, as the later ones are checked against the former */
+	       saved_each(state, SERVER_GPADL, restore_gpadl, s) &&
+	       saved_each(state, SERVER_CHANNEL, restore_channel, s) &&
+	       saved_each(state, SERVER_MESSAGE, restore_message, s) && all_valid(s);
 }

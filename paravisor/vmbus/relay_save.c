@@ -81,11 +81,12 @@ static const struct keeper *keeper_named(struct relay *r, const char *name, u16 
 
 /* --- restore */
 
-static bool restore_channel(struct relay *r, struct pb_bytes state)
+static bool restore_channel(void *context, struct pb_bytes state)
 {
 	struct vmbus_offer offer = {.no_map = true, .name = RELAY_OFFER_NAME};
 	struct saved_channel in = {0};
 	struct relay_channel *rc;
+	struct relay *r = context;
 	char keeper[KEEPER_NAME];
 
 	if (!saved_read(state, &channel_layout, &in) ||
@@ -113,24 +114,14 @@ static bool restore_channel(struct relay *r, struct pb_bytes state)
 
 bool relay_restore(struct relay *r, struct pb_bytes state)
 {
-	struct vmbus_client_info info;
+	struct relay_info info;
 	struct pb_bytes client;
-	struct pb_reader reader;
-	struct pb_field f;
-	unsigned channels = 0;
 
 	if (!saved_read(state, &relay_layout, r) || !saved_bytes(state, RELAY_CLIENT, &client) ||
-	    !vmbus_client_restore(r->client, client))
+	    !vmbus_client_restore(r->client, client) ||
+	    !saved_each(state, RELAY_CHANNEL, restore_channel, r))
 		return false;
-	pb_reader_init(&reader, state);
-	while (pb_next(&reader, &f)) {
-		if (!pb_is(&reader, &f, RELAY_CHANNEL, PB_BYTES))
-			continue;
-		if (!restore_channel(r, f.bytes))
-			return false;
-		channels++;
-	}
 	/* each channel that the host has offered is here, too */
-	vmbus_client_describe(r->client, &info);
-	return !reader.failed && channels == info.channels;
+	relay_describe(r, &info);
+	return info.kept + info.relayed == info.host.channels;
 }

@@ -141,13 +141,57 @@ static void older_and_newer(void **state)
 	assert_int_equal(o.list[1], 0);
 }
 
+struct seen {
+	char text[8];
+	size_t n;
+};
+
+static bool see(void *context, struct pb_bytes bytes)
+{
+	struct seen *seen = context;
+
+	assert_int_equal(bytes.size, 1);
+	seen->text[seen->n++] = (char)bytes.data[0];
+	return bytes.data[0] != '!';
+}
+
+static void each(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t size;
+		const char *seen;
+		bool good;
+	} cases[] = {
+		{"", 0, "", true},
+		{"\x0a\1a\x12\1x\x08\5\x12\1y", 11, "xy", true},
+		/* one says no; field 2 as a number; cut short */
+		{"\x12\1x\x12\1!\x12\1y", 9, "x!", false},
+		{"\x12\1x\x10\5", 5, "x", false},
+		{"\x12\1x\x12\5y", 6, "x", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pb_bytes in = {(const u8 *)cases[i].bytes, cases[i].size}, last;
+		struct seen seen = {0};
+
+		assert_int_equal(saved_each(in, 2, see, &seen), cases[i].good);
+		assert_string_equal(seen.text, cases[i].seen);
+		if (cases[i].good) {
+			assert_true(saved_bytes(in, 2, &last));
+			assert_int_equal(last.size, seen.n ? 1 : 0);
+			assert_true(!seen.n || last.data[0] == (u8)seen.text[seen.n - 1]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(malformed),
-		cmocka_unit_test(cut_short),
-		cmocka_unit_test(there_and_back),
-		cmocka_unit_test(older_and_newer),
+		cmocka_unit_test(malformed),	  cmocka_unit_test(cut_short),
+		cmocka_unit_test(there_and_back), cmocka_unit_test(older_and_newer),
+		cmocka_unit_test(each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
