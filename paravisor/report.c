@@ -1,6 +1,7 @@
 /* Statistics as "name value" lines over the host link. */
 #include "paravisor/report.h"
 
+#include "common/inspect.h"
 #include "paravisor/file.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/machine.h"
@@ -9,12 +10,29 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define VMBUS_BYTES MiB /* of the tree; a node for each channel is some 200 bytes */
+
 /* Only the receive thread sends reports. */
 static char text[4096];
+static size_t used;
+
+/* Adds to text; what has no room is cut. */
+__attribute__((format(printf, 1, 2))) static void put(const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text + used, sizeof(text) - used, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		used = MIN(used + (size_t)n, sizeof(text) - 1);
+}
 
 static void send(const char *line)
 {
@@ -86,22 +104,47 @@ static void send_memory(void)
 	send(line);
 }
 
+static void put_numbers(const struct inspect_node *node, const char *path)
+{
+	char name[128];
+
+	if (node->kind == INSPECT_VALUE && node->type == INSPECT_UNSIGNED)
+		put("%s %llu\n", path, (unsigned long long)node->number);
+	for (node = node->children; node; node = node->next) {
+		snprintf(name, sizeof(name), "%s.%s", path, node->name);
+		put_numbers(node, name);
+	}
+}
+
+/* Inspection's numbers under their names there, without those of single channels. */
+static void send_vmbus(void)
+{
+	const struct inspect_query query = {.path = "", .level = INSPECT_SENSITIVE, .depth = 2};
+	struct inspect_tree tree;
+	struct inspect root;
+
+	inspect_begin(&tree, &query, VMBUS_BYTES, &root);
+	vmbus_inspect(&root);
+	inspect_finish(&tree);
+	text[used = 0] = 0;
+	for (const struct inspect_node *n = tree.result->children; n; n = n->next)
+		put_numbers(n, n->name);
+	inspect_free(&tree);
+	send(text);
+}
+
 static void device_line(void *ctx, const char *line)
 {
-	size_t *used = ctx;
-	int n = snprintf(text + *used, sizeof(text) - *used, "device %s\n", line);
-
-	if (n > 0)
-		*used = MIN(*used + (size_t)n, sizeof(text) - 1);
+	(void)ctx;
+	put("device %s\n", line);
 }
 
 static void send_devices(void)
 {
-	size_t used = 0;
-	const struct dev_inspect out = {.line = device_line, .ctx = &used};
+	const struct dev_inspect out = {.line = device_line};
 
 	/* collected first: the chipset lock is held while the lines come */
-	text[0] = 0;
+	text[used = 0] = 0;
 	machine_inspect(&out);
 	send(text);
 }
@@ -114,8 +157,7 @@ void report_send(void)
 		stats_format(i, &vp->stats, text, sizeof(text));
 		send(text);
 	}
-	vmbus_report(text, sizeof(text));
-	send(text);
+	send_vmbus();
 	send_memory();
 	send_devices();
 	hostlink_post(HOSTLINK_STATS, 0, NULL, 0);

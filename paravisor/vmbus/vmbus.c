@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -349,65 +348,6 @@ bool vmbus_restore(struct pb_bytes state)
 	}
 	pthread_mutex_unlock(&lock);
 	return ok;
-}
-
-/* --- report */
-
-struct report {
-	char *text;
-	size_t used, size;
-};
-
-static void add(struct report *r, const char *name, u64 value)
-{
-	int n = snprintf(r->text + r->used, r->size - r->used, "vmbus.%s %llu\n", name,
-			 (unsigned long long)value);
-
-	if (n > 0)
-		r->used = MIN(r->used + (size_t)n, r->size - 1);
-}
-
-size_t vmbus_report(char *text, size_t size)
-{
-	struct report r = {text, 0, size};
-	struct vmbus_server_info guest;
-	struct relay_info host;
-	unsigned open = 0;
-
-	pthread_mutex_lock(&lock);
-	vmbus_server_describe(server, &guest);
-	relay_describe(relay, &host);
-	for (u16 i = 1; i < VMBUS_MAX_CHANNELS; i++) {
-		struct vmbus_channel_info info;
-
-		open += vmbus_server_channel(server, i, &info) && info.is_open;
-	}
-	add(&r, "guest_version", guest.version);
-	add(&r, "guest_contacts", guest.contacts);
-	add(&r, "guest_channels", guest.channels);
-	add(&r, "guest_open", open);
-	add(&r, "guest_gpadls", guest.gpadls);
-	add(&r, "guest_messages_in", guest.messages_in);
-	add(&r, "guest_messages_out", guest.messages_out);
-	add(&r, "guest_dropped", guest.dropped);
-	add(&r, "guest_lost", guest.lost);
-	add(&r, "guest_queued", guest.queued);
-	add(&r, "guest_posts", count.posts);
-	add(&r, "guest_refused", count.refused);
-	add(&r, "guest_signals", count.signals);
-	add(&r, "guest_slot_busy", count.busy);
-	add(&r, "host_version", host.host.version);
-	add(&r, "host_channels", host.host.channels);
-	add(&r, "host_gpadls", host.host.gpadls);
-	add(&r, "host_messages_in", host.host.messages_in);
-	add(&r, "host_messages_out", host.host.messages_out);
-	add(&r, "host_dropped", host.host.dropped);
-	add(&r, "host_stale", host.host.stale);
-	add(&r, "relayed", host.relayed);
-	add(&r, "kept", host.kept);
-	add(&r, "opens", host.opens);
-	pthread_mutex_unlock(&lock);
-	return r.used;
 }
 
 /* --- inspection: the lock is taken for one channel at a time, as the guest may be waiting for it

@@ -45,8 +45,6 @@ void vmbus_save(struct pb_writer *out);
  */
 bool vmbus_restore(struct pb_bytes state);
 
-/* State and counters as "vmbus.name value" lines; the length, cut to size - 1. */
-size_t vmbus_report(char *text, size_t size);
 /* vmbus, vmbus_relay and vmbus_client in the directory vm. Any thread. */
 void vmbus_inspect(struct inspect *vm);
 

@@ -85,16 +85,16 @@ def test_sockets_both_ways_without_vtl2():
     check(vsock["connected"] == 5, f"{vsock}", result)
     # 450 messages with an answer each: what VTL2 saw of VMBus are the messages that open channels
     vp = result.stats["vps"][0]
-    posts = int(result.lines["vmbus.guest_posts"])
+    posts = int(result.lines["vmbus.hypercalls.post_message"])
     signals = sum(call["calls"] for call in vp["hypercalls"] if call["code"] == 93 and call["vtl"] == 0)
     check(signals > 400, f"{signals} signals of the guest", result)
     # a signal for a socket that the host has just taken back finds nobody else
-    late = int(result.lines["vmbus.guest_signals"])
+    late = int(result.lines["vmbus.hypercalls.signal_event"])
     check(late <= vsock["connected"], f"{late} signals came to VTL2", result)
     check(vp["hypercall_intercepts"] - late == posts < 100, f"{posts} messages to VTL2", result)
     check(vp["vtl2_entries_intercept"] == sum(vp[f"{kind}_intercepts"] for kind in (
         "io", "mmio", "msr", "eoi", "hypercall", "other")), f"other entries: {vp}", result)
-    check(int(result.lines["vmbus.guest_dropped"]) == 0, f"{result.lines}", result)
+    check(int(result.lines["vmbus.messages_dropped"]) == 0, f"{result.lines}", result)
 
 
 # what the host does in each life of the guest: wait for its drivers, an echo, then a word
