@@ -20,6 +20,7 @@ typedef int64_t s64;
 #define PAGE_SIZE  4096u
 #define MiB	   (1ull << 20)
 #define GiB	   (1ull << 30)
+#define NS_PER_S   1000000000ull
 
 #define ALIGN_DOWN(x, a) ((x) & ~((u64)(a)-1))
 #define ALIGN_UP(x, a)	 (((x) + (u64)(a)-1) & ~((u64)(a)-1))

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "host/crash_report.h"
 #include "host/regs.h"
@@ -179,11 +180,9 @@ static u16 receive_credit(struct hostlink *link, const struct hostlink_message *
 
 static void send_time(struct vm *vm)
 {
-	struct timespec ts;
 	u8 ns[8];
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	put_le64(ns, (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec);
+	put_le64(ns, clock_ns(CLOCK_REALTIME));
 	hostlink_send(vm, HOSTLINK_TIME, 0, ns, sizeof(ns));
 }
 

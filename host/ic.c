@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/vmbus/ic.h"
 
@@ -46,11 +46,8 @@ static u64 now_ms(void *ctx)
 
 static u64 filetime(void *ctx)
 {
-	struct timespec t;
-
 	(void)ctx;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (u64)t.tv_sec * 10000000 + (u64)t.tv_nsec / 100 + FILETIME_UNIX_EPOCH;
+	return clock_ns(CLOCK_REALTIME) / 100 + FILETIME_UNIX_EPOCH;
 }
 
 static u64 reference(void *ctx)

@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 const char *const vp_counter_name[COUNTERS] = {
 	[COUNT_VTL2_ENTRY_INTERRUPT] = "vtl2_entries_interrupt",
@@ -43,10 +44,7 @@ void stats_hypercall(struct vp_stats *s, u16 code, unsigned vtl)
 
 static double monotonic_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+	return (double)monotonic_ns() / 1e6;
 }
 
 double uptime_ms(void)

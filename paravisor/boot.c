@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 static const char *const name[BOOT_POINTS] = {
 	[BOOT_INIT] = "init_us",
@@ -28,10 +29,7 @@ static const struct saved_layout layout = SAVED_LAYOUT(fields);
 
 static u64 now_us(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (u64)t.tv_sec * 1000000 + (u64)t.tv_nsec / 1000;
+	return clock_ns(CLOCK_BOOTTIME) / 1000;
 }
 
 void boot_reached_at(enum boot_point point, u64 us)

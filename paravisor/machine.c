@@ -10,6 +10,7 @@
  */
 #include "paravisor/machine.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "paravisor/console.h"
 #include "paravisor/hostlink.h"
@@ -26,7 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NS_PER_S 1000000000ull
 /* What the guest's mistakes may write into our log */
 #define LOG_UNCLAIMED_MAX  64
 #define LOG_DEBUG_PORT_MAX 64
@@ -80,20 +80,12 @@ const struct acpi_chipset machine_acpi = {
 	.panic_port = PANIC_PORT,
 };
 
-static u64 clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (u64)ts.tv_sec * NS_PER_S + (u64)ts.tv_nsec;
-}
-
 /* ---- what the devices call, under chipset_lock ---- */
 
 static u64 on_clock(void *ctx)
 {
 	(void)ctx;
-	return clock_ns(CLOCK_MONOTONIC);
+	return monotonic_ns();
 }
 
 static u64 on_wall_clock(void *ctx)
@@ -146,7 +138,7 @@ static void on_uart_output(void *ctx, const u8 *data, size_t size)
 {
 	struct console *port = ctx;
 	/* only the first byte of a batch starts its clock */
-	u64 now_ns = port->deadline == CONSOLE_NEVER ? clock_ns(CLOCK_MONOTONIC) : 0;
+	u64 now_ns = port->deadline == CONSOLE_NEVER ? monotonic_ns() : 0;
 
 	if (console_write(port, data, size, now_ns))
 		todo |= TODO_FLUSH;
@@ -343,7 +335,7 @@ static void *timer_loop(void *arg)
 		if (read(timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EINTR)
 			stop_crash("timer: %s", strerror(errno));
 		pthread_mutex_lock(&chipset_lock);
-		now = clock_ns(CLOCK_MONOTONIC);
+		now = monotonic_ns();
 		armed_ns = DEV_TIMER_NEVER;
 		chipset_run_timers(&chipset);
 		for (unsigned i = 0; i < MACHINE_PORTS; i++) {

@@ -4,7 +4,6 @@
 #include "vtl2-devices/acpi_pm.h"
 
 #define PM_TIMER_HZ 3579545u
-#define NS_PER_S    1000000000ull
 
 #define PM1_STS_MASK  0x8531u /* bits that a write of 1 clears: ACPI 6.5 table 4.13 */
 #define PM1_EN_MASK   0x0521u

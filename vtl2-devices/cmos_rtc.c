@@ -3,8 +3,6 @@
 
 #include "vtl2-devices/cmos_rtc.h"
 
-#define NS_PER_S 1000000000ull
-
 #define REG_SEC	       0x00
 #define REG_SEC_ALARM  0x01
 #define REG_MIN	       0x02

@@ -3,8 +3,6 @@
 
 #include "vtl2-devices/pit8254.h"
 
-#define NS_PER_S 1000000000ull
-
 #define CONTROL_BCD	    0x01
 #define CONTROL_MODE(c)	    ((c) >> 1 & 7)
 #define CONTROL_RW(c)	    ((c) >> 4 & 3)

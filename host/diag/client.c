@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "host/plain.h"
 
@@ -88,21 +88,13 @@ __attribute__((format(printf, 2, 3))) static int fail(struct diag_client *client
 	return -1;
 }
 
-static u64 now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
-
 /* Waits for events on fd. False after the deadline (0: none). */
 static bool wait_for(int fd, short events, u64 deadline)
 {
 	struct pollfd polled = {.fd = fd, .events = events};
 
 	for (;;) {
-		u64 now = now_ns();
+		u64 now = monotonic_ns();
 		int n, ms = -1;
 
 		if (deadline)
@@ -111,7 +103,7 @@ static bool wait_for(int fd, short events, u64 deadline)
 		n = poll(&polled, 1, ms);
 		if (n > 0)
 			return true;
-		if (n == 0 && deadline && now_ns() >= deadline)
+		if (n == 0 && deadline && monotonic_ns() >= deadline)
 			return false;
 		if (n < 0 && errno != EINTR)
 			return false;
@@ -121,7 +113,7 @@ static bool wait_for(int fd, short events, u64 deadline)
 /* Byte by byte: what follows the line belongs to the connection. */
 static bool read_ok(int fd)
 {
-	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
+	u64 deadline = monotonic_ns() + HANDSHAKE_MS * 1000000ull;
 	char line[OK_LINE_MAX];
 	size_t n = 0;
 
@@ -166,7 +158,7 @@ static int request_port(struct diag_client *client, unsigned port)
 
 static bool read_number(int fd, u64 *id)
 {
-	u64 deadline = now_ns() + HANDSHAKE_MS * 1000000ull;
+	u64 deadline = monotonic_ns() + HANDSHAKE_MS * 1000000ull;
 	u8 number[8];
 	size_t used = 0;
 
@@ -216,10 +208,10 @@ static bool connect_once(struct diag_client *client, struct diag_data *data, uns
 
 bool diag_connect(struct diag_client *client, struct diag_data *data, unsigned count)
 {
-	u64 deadline = now_ns() + client->wait_s * 1000000000ull;
+	u64 deadline = monotonic_ns() + client->wait_s * 1000000000ull;
 
 	while (!connect_once(client, data, count)) {
-		if (now_ns() >= deadline)
+		if (monotonic_ns() >= deadline)
 			return false;
 		/* a VM that starts: the way of other clients, once a second */
 		usleep(client->wait_s > 1 ? 1000000 : 100000);
@@ -400,7 +392,7 @@ struct diag_reply *diag_call(struct diag_client *client, const char *service, co
 			     const struct pb_writer *payload, u64 timeout_ns)
 {
 	u32 stream = diag_send(client, service, method, payload, timeout_ns);
-	u64 deadline = timeout_ns ? now_ns() + timeout_ns + SLACK_NS : 0;
+	u64 deadline = timeout_ns ? monotonic_ns() + timeout_ns + SLACK_NS : 0;
 	struct diag_reply *reply;
 
 	if (!stream)

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "paravisor/thread.h"
 
@@ -230,7 +231,7 @@ struct child *child_start(struct child_table *table, const struct child_spec *sp
 	table->first = child;
 	table->running++;
 	child->weight_timer.expired = on_weight_timer;
-	loop_arm(table->loop, &child->weight_timer, loop_now_ns() + SHORT_NS);
+	loop_arm(table->loop, &child->weight_timer, monotonic_ns() + SHORT_NS);
 	connect_streams(child, &s);
 	error = 0;
 	goto out;
@@ -398,7 +399,7 @@ void child_hang_up(struct child *child)
 	kill(-child->pid, SIGHUP);
 	kill(-child->pid, SIGCONT);
 	child->kill_timer.expired = on_kill_timer;
-	loop_arm(child->table->loop, &child->kill_timer, loop_now_ns() + KILL_AFTER_NS);
+	loop_arm(child->table->loop, &child->kill_timer, monotonic_ns() + KILL_AFTER_NS);
 }
 
 void child_owner_gone(struct child_table *table, u64 owner)

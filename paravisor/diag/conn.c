@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #define READ_SIZE 8192u
@@ -176,7 +177,7 @@ void call_defer(struct call *call, void (*release)(struct call *call))
 	u64 at;
 
 	call->release = release;
-	if (!call->timeout_ns || add_overflow(loop_now_ns(), call->timeout_ns, &at))
+	if (!call->timeout_ns || add_overflow(monotonic_ns(), call->timeout_ns, &at))
 		return;
 	call->timer.expired = on_timeout;
 	loop_arm(&call->server->loop, &call->timer, at);

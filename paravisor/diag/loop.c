@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 #define NS_PER_MS 1000000ull
 
@@ -62,14 +63,6 @@ void loop_dequeue(struct loop_task *task)
 	task->link = NULL;
 }
 
-u64 loop_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
-
 void loop_disarm(struct loop_timer *timer)
 {
 	if (!timer->link)
@@ -103,7 +96,7 @@ static int run_timers(struct loop *loop)
 
 	if (!loop->timers)
 		return -1;
-	now = loop_now_ns();
+	now = monotonic_ns();
 	while ((timer = loop->timers) && timer->at_ns <= now) {
 		loop_disarm(timer);
 		timer->expired(timer);

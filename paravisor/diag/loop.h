@@ -42,9 +42,7 @@ void loop_remove(struct loop *loop, int fd);
 void loop_queue(struct loop *loop, struct loop_task *task);
 void loop_dequeue(struct loop_task *task);
 
-/* Monotonic time. */
-u64 loop_now_ns(void);
-/* Arms (again); expired has to be set. */
+/* Arms (again), at a time of monotonic_ns(); expired has to be set. */
 void loop_arm(struct loop *loop, struct loop_timer *timer, u64 at_ns);
 void loop_disarm(struct loop_timer *timer);
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #define CRASH_DELAY_NS 100000000ull /* for the reply to leave */
@@ -250,7 +251,7 @@ static void on_crash(struct call *call, struct pb_bytes payload)
 			 (long long)pid);
 	} else if ((pid_t)pid == getpid()) {
 		server->crash_timer.expired = crash_now;
-		loop_arm(&server->loop, &server->crash_timer, loop_now_ns() + CRASH_DELAY_NS);
+		loop_arm(&server->loop, &server->crash_timer, monotonic_ns() + CRASH_DELAY_NS);
 	} else if (kill((pid_t)pid, SIGABRT)) {
 		log_warn("crash of process %lld: %s", (long long)pid, strerror(errno));
 	}

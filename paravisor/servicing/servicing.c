@@ -1,6 +1,7 @@
 /* From one process of the paravisor to the next. */
 #include "paravisor/servicing/servicing.h"
 
+#include "common/clock.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "paravisor/boot.h"
@@ -21,7 +22,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PROGRAM	     "/proc/self/exe"
@@ -49,14 +49,6 @@ static struct record record;
 static u64 stood_us;
 static struct servicing_handover handover;
 static void *handover_data; /* what handover.state points into */
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
-}
 
 /* --- what this process leaves */
 
@@ -122,7 +114,7 @@ static void take_record(bool paused, u64 stopped_ns)
 
 const char *servicing_save(bool paused, struct pb_writer *out)
 {
-	u64 stopped_ns = now_ns();
+	u64 stopped_ns = monotonic_ns();
 	const char *wrong = stop_all(paused);
 
 	if (wrong)
@@ -227,7 +219,7 @@ static const char *replace_process(const struct control_pending *pending)
 
 const char *servicing_restart(bool paused, const struct control_pending *pending)
 {
-	u64 stopped_ns = now_ns();
+	u64 stopped_ns = monotonic_ns();
 	const char *wrong = stop_all(paused);
 
 	if (wrong)
@@ -315,7 +307,7 @@ void servicing_done(struct control_pending *pending)
 		.client = handover.client,
 		.request = {.id = handover.request_id, .op = handover.request_op},
 	};
-	stood_us = (now_ns() - record.stopped_ns) / 1000;
+	stood_us = (monotonic_ns() - record.stopped_ns) / 1000;
 	log_info("restarted with a state of %zu bytes; the guest stood still for %llu.%03llu ms%s",
 		 handover.state.size, (unsigned long long)stood_us / 1000,
 		 (unsigned long long)stood_us % 1000, record.paused ? ", and is paused" : "");

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/saved.h"
 #include "common/vmbus/inspect.h"
@@ -36,10 +36,7 @@ static struct counters {
 
 static u64 now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+	return monotonic_ns() / 1000000;
 }
 
 /* After anything that may have left messages behind. With the lock held. */

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/crc32.h"
 #include "igvm/igvm.h"
 
@@ -62,10 +62,7 @@ void __wrap_free(void *p)
 
 static double now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+	return (double)monotonic_ns() / 1e6;
 }
 
 static int measure(const char *name, const void *file, size_t len)

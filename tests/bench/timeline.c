@@ -18,8 +18,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 /*
  * Output is collected that often: waking up for each byte would cost a command that writes its
@@ -42,10 +43,7 @@ struct command {
 
 static double now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+	return (double)monotonic_ns() / 1e6;
 }
 
 static void end_line(struct command *c)

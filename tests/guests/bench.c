@@ -12,18 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/io.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 #define ROUNDS 5
 #define PORT   0x3ff
 
 static double seconds(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return (double)monotonic_ns() / 1e9;
 }
 
 static void port_read(void)

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 static inline bool write_all(int fd, const char *data, size_t len)
 {
@@ -50,11 +51,10 @@ static inline void send_back(int fd)
 static inline int bounce(const char *name, int fd, unsigned count, size_t size)
 {
 	char *out = malloc(size), *in = malloc(size);
-	struct timespec a, b;
-	double ms;
+	u64 start;
 	int ret = 1;
 
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	start = monotonic_ns();
 	for (unsigned i = 0; i < count; i++) {
 		if (out)
 			memset(out, (int)i, size);
@@ -67,9 +67,8 @@ static inline int bounce(const char *name, int fd, unsigned count, size_t size)
 			goto out;
 		}
 	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
-	printf("%s %u of %zu bytes in %.1f ms\n", name, count, size, ms);
+	printf("%s %u of %zu bytes in %.1f ms\n", name, count, size,
+	       (double)(monotonic_ns() - start) / 1e6);
 	ret = 0;
 out:
 	free(in);

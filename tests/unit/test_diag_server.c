@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "paravisor/diag/control.h"
 #include "paravisor/diag/link.h"
 #include "paravisor/diag/policy.h"
@@ -153,7 +154,7 @@ static void loop_order(void **state)
 	loop_run(&loop);
 	assert_string_equal(order, "acacac");
 	loop.tasks = NULL;
-	now = loop_now_ns();
+	now = monotonic_ns();
 	loop_arm(&loop, &second, now + 20000000);
 	loop_arm(&loop, &third, now + 30000000);
 	loop_arm(&loop, &first, now + 10000000);
@@ -163,7 +164,7 @@ static void loop_order(void **state)
 	loop_run(&loop);
 	assert_null(first.link);
 	assert_non_null(third.link);
-	assert_true(loop_now_ns() >= now + 10000000);
+	assert_true(monotonic_ns() >= now + 10000000);
 	loop_free(&loop);
 }
 
@@ -236,7 +237,7 @@ static void turn(struct loop *l, struct answer *a, unsigned count)
 
 	for (unsigned i = 0; a->count < count && i < 1000; i++) {
 		loop.stop = false;
-		loop_arm(l, &timer, loop_now_ns() + 1000000);
+		loop_arm(l, &timer, monotonic_ns() + 1000000);
 		loop_run(l);
 	}
 	loop_disarm(&timer);
