@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/abi/vmbus.h"
-#include "common/log.h"
 #include "common/types.h"
+#include "tests/lib/no_log.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -51,11 +51,6 @@ static inline void check_message(const void *msg, size_t len)
 	if (len < 8 || len > VMBUS_MESSAGE_MAX)
 		abort();
 	touch(msg, len);
-}
-
-static inline void no_log(enum log_level level, const char *line)
-{
-	(void)level, (void)line;
 }
 
 /* Of struct vmbus_server_ops, for a guest that nothing reaches. */

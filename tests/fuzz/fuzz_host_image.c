@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memcpy(file, data, size);
 	igvm_repair(file, size);
-	log_set_sink(host_fix_quiet);
+	log_set_sink(no_log);
 	if (!image_open(image, file, size) && !image_check(image, VTL0_BYTES) &&
 	    image->needs.vtl2_size <= MAX_LOAD)
 		load(image);

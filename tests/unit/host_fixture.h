@@ -13,10 +13,10 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "common/log.h"
 #include "host/regs.h"
 #include "host/synic.h"
 #include "host/vm.h"
+#include "tests/lib/no_log.h"
 
 #define HOST_FIX_VPS   4
 #define HOST_FIX_VM_FD 9000 /* + VTL */
@@ -130,18 +130,12 @@ int timer_settime(timer_t timer, int flags, const struct itimerspec *its, struct
 	return 0;
 }
 
-static inline void host_fix_quiet(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
-
 static inline struct host_fix *host_fix_new(u64 vtl0_bytes, u64 vtl2_bytes)
 {
 	struct host_fix *f = calloc(1, sizeof(*f));
 
 	memset(&fake, 0, sizeof(fake));
-	log_set_sink(host_fix_quiet);
+	log_set_sink(no_log);
 	f->config = (struct vm_config){.vps = HOST_FIX_VPS, .memory_bytes = vtl0_bytes};
 	f->vm.config = &f->config;
 	f->vm.kvm = -1;

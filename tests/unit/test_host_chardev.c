@@ -16,22 +16,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "host/chardev.h"
+#include "tests/lib/no_log.h"
 
 static char dir[64];
 static struct chardev c;
 
-static void quiet(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
-
 static int setup(void **state)
 {
 	(void)state;
-	log_set_sink(quiet);
+	log_set_sink(no_log);
 	strcpy(dir, "/tmp/chardev-XXXXXX");
 	alarm(60); /* a writer that never comes back */
 	return mkdtemp(dir) ? 0 : -1;

@@ -12,21 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "host/unix_socket.h"
+#include "tests/lib/no_log.h"
 
 static char dir[64], path[80];
-
-static void quiet(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
 
 static int setup(void **state)
 {
 	(void)state;
-	log_set_sink(quiet);
+	log_set_sink(no_log);
 	strcpy(dir, "/tmp/unix-socket-XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;

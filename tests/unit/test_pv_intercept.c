@@ -10,6 +10,7 @@
 
 #include "paravisor/intercept.c"
 #include "paravisor/vp_regs.c"
+#include "tests/lib/no_log.h"
 
 #include <stdlib.h>
 
@@ -174,16 +175,10 @@ static struct hv_register_page page;
 static const struct hv_segment flat_code = {.limit = ~0u, .selector = 8, .attributes = 0xc09b};
 static const struct hv_segment flat_data = {.limit = ~0u, .selector = 16, .attributes = 0xc093};
 
-static void quiet(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
-
 static int set_up(void **state)
 {
 	(void)state;
-	log_set_sink(quiet);
+	log_set_sink(no_log);
 	memset(&device, 0, sizeof(device));
 	memset(&hypervisor, 0, sizeof(hypervisor));
 	memset(&vp, 0, sizeof(vp));

@@ -4,8 +4,8 @@
 #include <errno.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "common/vmbus/client.h"
+#include "tests/lib/no_log.h"
 
 struct host {
 	struct vmbus_client *c;
@@ -128,12 +128,6 @@ static void paused(void *ctx)
 static const struct vmbus_client_ops ops = {
 	post,		connected, offer,     delivered,     rescinded, opened, gpadl_created,
 	gpadl_torndown, modified,  tl_result, conn_modified, unloaded,	paused};
-
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
 
 static void host_init(struct host *h, u32 features)
 {

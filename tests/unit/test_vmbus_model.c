@@ -7,8 +7,8 @@
 #include <errno.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "common/vmbus/client.h"
+#include "tests/lib/no_log.h"
 
 #define DEVICES 12
 #define CHANS	VMBUS_MAX_CHANNELS
@@ -555,12 +555,6 @@ static void both_agree(struct world *w)
 	assert_int_equal(si.lost, 0);
 	assert_int_equal(ci.lost, 0);
 	assert_int_equal(ci.dropped, 0);
-}
-
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
 }
 
 static void run(u32 seed, u32 version, unsigned totals[8])

@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "paravisor/vmbus/relay.h"
+#include "tests/lib/no_log.h"
 
 #define LIMIT	  (16u << 20)
 #define PAGES	  512
@@ -1278,12 +1278,6 @@ static void nobody_notices(void **state)
 	for (unsigned i = 0; i < SEEN_COUNT; i++)
 		assert_true(seen[i] >= 20);
 	assert_true(trace_size > 1 << 18);
-}
-
-static void no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
 }
 
 int main(void)

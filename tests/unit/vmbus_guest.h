@@ -5,12 +5,12 @@
 #ifndef PARAPET_TESTS_UNIT_VMBUS_GUEST_H
 #define PARAPET_TESTS_UNIT_VMBUS_GUEST_H
 
+#include "tests/lib/no_log.h"
 #include "tests/unit/vmbus_fixture.h"
 
 #include <errno.h>
 
 #include "common/bytes.h"
-#include "common/log.h"
 #include "common/vmbus/server.h"
 
 #define GUEST_PAGES 64
@@ -132,16 +132,10 @@ static const struct vmbus_server_ops guest_ops = {
 	.monitor = guest_monitor,
 };
 
-static inline void guest_no_log(enum log_level level, const char *line)
-{
-	(void)level;
-	(void)line;
-}
-
 static inline void guest_init(struct guest *g, const struct vmbus_server_config *cfg,
 			      const struct vmbus_server_ops *ops)
 {
-	log_set_sink(guest_no_log);
+	log_set_sink(no_log);
 	memset(g, 0, sizeof(*g));
 	g->inbox = calloc(GUEST_INBOX, sizeof(*g->inbox));
 	for (unsigned i = 0; i < GUEST_PAGES; i++) {
