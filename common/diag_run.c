@@ -39,14 +39,5 @@ void run_input_write(struct pb_writer *w, struct pb_bytes input)
 
 bool run_input_parse(struct pb_bytes message, struct pb_bytes *input)
 {
-	struct pb_reader r;
-	struct pb_field f;
-
-	*input = (struct pb_bytes){0};
-	pb_reader_init(&r, message);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_BYTES))
-			*input = f.bytes;
-	}
-	return !r.failed;
+	return pb_find_bytes(message, 1, input);
 }

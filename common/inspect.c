@@ -713,21 +713,6 @@ static bool one_of(struct pb_bytes message, u32 max, u32 *variant, struct pb_byt
 	return !r.failed && *variant && *variant <= max;
 }
 
-/* Field 1 of a message, in one form; absent: all zero. */
-static bool field_one(struct pb_bytes message, enum pb_type type, struct pb_field *found)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	*found = (struct pb_field){0};
-	pb_reader_init(&r, message);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, type))
-			*found = f;
-	}
-	return !r.failed;
-}
-
 static bool decode_error(struct inspect_tree *tree, struct pb_bytes message,
 			 struct inspect_node *node)
 {
@@ -735,13 +720,13 @@ static bool decode_error(struct inspect_tree *tree, struct pb_bytes message,
 	struct pb_field f;
 	u32 variant;
 
-	if (!field_one(message, PB_BYTES, &f) ||
+	if (!pb_find(message, 1, PB_BYTES, &f) ||
 	    !one_of(f.bytes, INSPECT_INTERNAL, &variant, &content))
 		return false;
 	node->error = (enum inspect_error)variant;
 	if (variant != INSPECT_CHANNEL && variant != INSPECT_UPDATE)
 		return true;
-	return field_one(content, PB_BYTES, &f) && pb_is_utf8(f.bytes) &&
+	return pb_find(content, 1, PB_BYTES, &f) && pb_is_utf8(f.bytes) &&
 	       set_data(tree, node, f.bytes.data, f.bytes.size);
 }
 
@@ -765,13 +750,13 @@ static bool decode_value(struct inspect_tree *tree, struct pb_bytes message,
 		if (pb_is(&r, &f, 1, PB_BYTES)) {
 			kind = f.bytes;
 		} else if (pb_is(&r, &f, 2, PB_BYTES)) {
-			if (!field_one(f.bytes, PB_VARINT, &inner))
+			if (!pb_find(f.bytes, 1, PB_VARINT, &inner))
 				return false;
 			node->flags = inner.value;
 		}
 	}
 	if (r.failed || !one_of(kind, INSPECT_BYTES, &variant, &content) ||
-	    !field_one(content, form[variant], &f))
+	    !pb_find(content, 1, form[variant], &f))
 		return false;
 	node->type = (enum inspect_type)variant;
 	node->number = variant == INSPECT_SIGNED ? (u64)pb_zigzag(f.value)
@@ -851,7 +836,7 @@ static struct inspect_node *decode_node(struct inspect_tree *tree, struct pb_byt
 	switch (node->kind) {
 	case INSPECT_FAILED: good = decode_error(tree, content, node); break;
 	case INSPECT_VALUE:
-		good = field_one(content, PB_BYTES, &f) && decode_value(tree, f.bytes, node);
+		good = pb_find(content, 1, PB_BYTES, &f) && decode_value(tree, f.bytes, node);
 		break;
 	case INSPECT_DIR: good = decode_dir(tree, content, node, levels - 1); break;
 	default: break;
@@ -868,7 +853,7 @@ struct inspect_node *inspect_decode_response(struct inspect_tree *tree, struct p
 {
 	struct pb_field f;
 
-	if (!field_one(message, PB_BYTES, &f))
+	if (!pb_find(message, 1, PB_BYTES, &f))
 		return NULL;
 	return inspect_decode_node(tree, f.bytes);
 }
@@ -879,7 +864,7 @@ struct inspect_node *inspect_decode_update_response(struct inspect_tree *tree,
 	struct inspect_node *node;
 	struct pb_field f;
 
-	if (!field_one(message, PB_BYTES, &f))
+	if (!pb_find(message, 1, PB_BYTES, &f))
 		return NULL;
 	node = new_node(tree);
 	if (!node)

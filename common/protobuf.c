@@ -293,6 +293,37 @@ bool pb_is(struct pb_reader *r, const struct pb_field *field, u32 number, enum p
 	return false;
 }
 
+bool pb_find(struct pb_bytes message, u32 number, enum pb_type type, struct pb_field *field)
+{
+	struct pb_reader r;
+	struct pb_field f;
+
+	*field = (struct pb_field){0};
+	pb_reader_init(&r, message);
+	while (pb_next(&r, &f))
+		if (pb_is(&r, &f, number, type))
+			*field = f;
+	return !r.failed;
+}
+
+bool pb_find_u64(struct pb_bytes message, u32 number, u64 *value)
+{
+	struct pb_field f;
+	bool good = pb_find(message, number, PB_VARINT, &f);
+
+	*value = f.value;
+	return good;
+}
+
+bool pb_find_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes)
+{
+	struct pb_field f;
+	bool good = pb_find(message, number, PB_BYTES, &f);
+
+	*bytes = f.bytes;
+	return good;
+}
+
 s64 pb_zigzag(u64 value)
 {
 	return (s64)(value >> 1 ^ (0 - (value & 1)));

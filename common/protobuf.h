@@ -71,6 +71,13 @@ bool pb_next(struct pb_reader *r, struct pb_field *field);
 bool pb_is(struct pb_reader *r, const struct pb_field *field, u32 number, enum pb_type type);
 s64 pb_zigzag(u64 value);
 /*
+ * The last field `number` of message, which has that form; all 0 if there is none. False:
+ * malformed, or it has another form.
+ */
+bool pb_find(struct pb_bytes message, u32 number, enum pb_type type, struct pb_field *field);
+bool pb_find_u64(struct pb_bytes message, u32 number, u64 *value);
+bool pb_find_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes);
+/*
  * A repeated number, packed or not: calls take for each. False if the field is another one;
  * malformed input marks the reader.
  */

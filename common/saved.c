@@ -157,18 +157,6 @@ bool saved_read(struct pb_bytes message, const struct saved_layout *layout, void
 	return read_struct(message, layout, object, 0);
 }
 
-static bool keep(void *context, struct pb_bytes bytes)
-{
-	*(struct pb_bytes *)context = bytes;
-	return true;
-}
-
-bool saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes)
-{
-	*bytes = (struct pb_bytes){0};
-	return saved_each(message, number, keep, bytes);
-}
-
 bool saved_each(struct pb_bytes message, u32 number,
 		bool (*restore)(void *context, struct pb_bytes bytes), void *context)
 {

@@ -75,10 +75,6 @@ void saved_put(struct pb_writer *w, u32 number, const struct saved_layout *layou
  */
 bool saved_read(struct pb_bytes message, const struct saved_layout *layout, void *object);
 
-/*
- * The last field `number` of message, which holds bytes; empty if there is none. False: malformed.
- */
-bool saved_bytes(struct pb_bytes message, u32 number, struct pb_bytes *bytes);
 /* Calls restore for each field `number` until one is false, which is then the result. */
 bool saved_each(struct pb_bytes message, u32 number,
 		bool (*restore)(void *context, struct pb_bytes bytes), void *context);

@@ -59,7 +59,7 @@ struct vmbus_gpadl *vmbus_gpadl_restore(struct vmbus_gpadls *t, struct pb_bytes 
 	struct vmbus_gpadl in = {0}, *g;
 	struct pb_bytes data;
 
-	if (!saved_read(state, &layout, &in) || !saved_bytes(state, GPADL_DATA, &data) ||
+	if (!saved_read(state, &layout, &in) || !pb_find_bytes(state, GPADL_DATA, &data) ||
 	    data.size % sizeof(u64) || data.size / sizeof(u64) > in.words)
 		return NULL;
 	in.filled = (u16)(data.size / sizeof(u64));

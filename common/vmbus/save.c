@@ -16,7 +16,7 @@ bool vmbus_saved_text(struct pb_bytes message, u32 number, char *text, size_t si
 	struct pb_bytes in;
 	size_t n;
 
-	if (!saved_bytes(message, number, &in) || !pb_is_utf8(in))
+	if (!pb_find_bytes(message, number, &in) || !pb_is_utf8(in))
 		return false;
 	for (n = 0; n < in.size; n++)
 		if (in.data[n] < ' ' || in.data[n] == 0x7f)
@@ -57,7 +57,7 @@ bool vmbus_outmsg_restore(struct pb_bytes state, struct vmbus_outmsg *m)
 	struct pb_bytes data;
 
 	*m = (struct vmbus_outmsg){0};
-	if (!saved_read(state, &outmsg_layout, m) || !saved_bytes(state, OUTMSG_DATA, &data))
+	if (!saved_read(state, &outmsg_layout, m) || !pb_find_bytes(state, OUTMSG_DATA, &data))
 		return false;
 	if (data.size < sizeof(struct vmbus_msg_header) || data.size > sizeof(m->data))
 		return false;

@@ -352,9 +352,10 @@ static bool restore_open(struct vmbus_channel *ch, struct pb_bytes state)
 {
 	struct pb_bytes open, reopen, rx, tx;
 
-	if (!saved_bytes(state, CHANNEL_OPEN, &open) ||
-	    !saved_bytes(state, CHANNEL_REOPEN, &reopen) || !saved_bytes(state, CHANNEL_RX, &rx) ||
-	    !saved_bytes(state, CHANNEL_TX, &tx) || !saved_read(open, &open_layout, &ch->open) ||
+	if (!pb_find_bytes(state, CHANNEL_OPEN, &open) ||
+	    !pb_find_bytes(state, CHANNEL_REOPEN, &reopen) ||
+	    !pb_find_bytes(state, CHANNEL_RX, &rx) || !pb_find_bytes(state, CHANNEL_TX, &tx) ||
+	    !saved_read(open, &open_layout, &ch->open) ||
 	    !saved_read(reopen, &reopen_layout, &ch->reopen))
 		return false;
 	if (vchan_has_rings(ch)) {
@@ -480,7 +481,7 @@ bool vmbus_server_restore(struct vmbus_server *s, struct pb_bytes state)
 
 	s->restoring = true;
 	return saved_read(state, &server_layout, s) &&
-	       saved_bytes(state, SERVER_CONTACT, &contact) &&
+	       pb_find_bytes(state, SERVER_CONTACT, &contact) &&
 	       saved_read(contact, &contact_layout, &s->contact) && connection_valid(s) &&
 	       /* in this order, as the later ones are checked against the former */
 	       saved_each(state, SERVER_GPADL, restore_gpadl, s) &&

@@ -133,6 +133,22 @@ static bool close_output(const struct options *o, int out, bool good)
 	return good;
 }
 
+/* Of the commands that write one whole output. */
+static int write_output(struct options *o,
+			bool (*run)(struct diag_client *client, struct options *o, int out))
+{
+	int out = open_output(o->output, true);
+	struct diag_client client;
+	bool good;
+
+	if (out < 0)
+		return DIAG_EXIT_FAILED;
+	diag_client_init(&client, o->common.vm, o->common.wait_s);
+	good = close_output(o, out, run(&client, o, out));
+	diag_client_close(&client);
+	return good ? 0 : DIAG_EXIT_FAILED;
+}
+
 /* --- file */
 
 int diag_file_command(int argc, char **argv)
@@ -199,12 +215,11 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 	struct pollfd polled[] = {{data[0].fd, POLLIN, 0}, {data[1].fd, POLLIN, 0}};
 	struct diag_reply *reply;
 	struct pb_writer w;
-	struct pb_reader r;
-	struct pb_field f;
 	u8 buffer[65536];
 	char number[24];
-	u64 pid = 0;
+	u64 pid, value;
 	int code = -1;
+	bool good;
 
 	if (!connected) {
 		log_error("%s", client->error);
@@ -222,11 +237,12 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 	reply = diag_demand(client, DIAG_SERVICE, "Exec", &w, 0);
 	if (!reply)
 		goto out;
-	pb_reader_init(&r, reply->payload);
-	while (pb_next(&r, &f))
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			pid = f.value;
+	good = pb_find_u64(reply->payload, 1, &pid);
 	diag_reply_free(reply);
+	if (!good) {
+		log_error("Exec: malformed answer");
+		goto out;
+	}
 	while (polled[0].fd >= 0 || polled[1].fd >= 0) {
 		if (poll(polled, 2, -1) < 0)
 			continue;
@@ -247,17 +263,25 @@ static int run_dump(struct diag_client *client, const struct options *o, int out
 	reply = diag_demand(client, DIAG_SERVICE, "Wait", &w, 0);
 	if (!reply)
 		goto out;
-	code = 0;
-	pb_reader_init(&r, reply->payload);
-	while (pb_next(&r, &f))
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			code = (int)(f.value & 0xff);
+	if (pb_find_u64(reply->payload, 1, &value))
+		code = (int)(value & 0xff);
+	else
+		log_error("Wait: malformed answer");
 	diag_reply_free(reply);
 out:
 	pb_writer_free(&w);
 	close(data[0].fd);
 	close(data[1].fd);
 	return code;
+}
+
+static bool dump(struct diag_client *client, struct options *o, int out)
+{
+	int code = process_find(client, &o->process) ? run_dump(client, o, out) : -1;
+
+	if (code > 0)
+		log_error("the dump program ended with %d", code);
+	return code == 0;
 }
 
 int diag_core_dump_command(int argc, char **argv)
@@ -272,28 +296,30 @@ int diag_core_dump_command(int argc, char **argv)
 		"  -n, --name NAME    process by name (see `parapet inspect VM mesh/hosts -r`)\n"
 		"  -p, --pid PID      process by number\n"
 		"  -v, --verbose      what is dumped\n";
-	struct diag_client client;
 	struct options o;
-	int out, code = -1;
-	bool good;
 
 	if (!parse(&o, argc, argv, "o:n:p:v", "core-dump", usage) ||
 	    !diag_common_end(&o.common, argc, argv, "core-dump"))
 		return o.common.exit;
-	out = open_output(o.output, true);
-	if (out < 0)
-		return DIAG_EXIT_FAILED;
-	diag_client_init(&client, o.common.vm, o.common.wait_s);
-	if (process_find(&client, &o.process))
-		code = run_dump(&client, &o, out);
-	good = close_output(&o, out, code == 0);
-	diag_client_close(&client);
-	if (code > 0)
-		log_error("the dump program ended with %d", code);
-	return good ? 0 : DIAG_EXIT_FAILED;
+	return write_output(&o, dump);
 }
 
 /* --- save-state */
+
+static bool save_state(struct diag_client *client, struct options *o, int out)
+{
+	struct diag_reply *reply = diag_demand(client, DIAG_SERVICE, "DumpSavedState", NULL, 0);
+	struct pb_bytes state;
+	bool good = false;
+
+	(void)o;
+	if (reply && !pb_find_bytes(reply->payload, 1, &state))
+		log_error("DumpSavedState: malformed answer");
+	else if (reply)
+		good = put(out, state.data, state.size);
+	diag_reply_free(reply);
+	return good;
+}
 
 int diag_save_state_command(int argc, char **argv)
 {
@@ -304,34 +330,12 @@ int diag_save_state_command(int argc, char **argv)
 		"stands still for a moment.\n"
 		"\n"
 		"  -o, --output FILE  to a file (standard output if that is no terminal)\n";
-	struct diag_client client;
-	struct diag_reply *reply;
-	struct pb_bytes state = {0};
 	struct options o;
-	struct pb_reader r;
-	struct pb_field f;
-	bool good = false;
-	int out;
 
 	if (!parse(&o, argc, argv, "o:", "save-state", usage) ||
 	    !diag_common_end(&o.common, argc, argv, "save-state"))
 		return o.common.exit;
-	out = open_output(o.output, true);
-	if (out < 0)
-		return DIAG_EXIT_FAILED;
-	diag_client_init(&client, o.common.vm, o.common.wait_s);
-	reply = diag_demand(&client, DIAG_SERVICE, "DumpSavedState", NULL, 0);
-	if (reply) {
-		pb_reader_init(&r, reply->payload);
-		while (pb_next(&r, &f))
-			if (pb_is(&r, &f, 1, PB_BYTES))
-				state = f.bytes;
-		good = !r.failed && put(out, state.data, state.size);
-	}
-	good = close_output(&o, out, good);
-	diag_reply_free(reply);
-	diag_client_close(&client);
-	return good ? 0 : DIAG_EXIT_FAILED;
+	return write_output(&o, save_state);
 }
 
 /* --- capture */
@@ -439,9 +443,7 @@ int diag_capture_command(int argc, char **argv)
 	static struct capture c;
 	struct diag_reply *reply;
 	struct options o;
-	struct pb_reader r;
-	struct pb_field f;
-	bool good = true;
+	bool good;
 
 	if (!parse(&o, argc, argv, "o:G:s:", "capture", usage) ||
 	    !diag_common_end(&o.common, argc, argv, "capture"))
@@ -453,12 +455,12 @@ int diag_capture_command(int argc, char **argv)
 		diag_client_close(&c.client);
 		return DIAG_EXIT_FAILED;
 	}
-	pb_reader_init(&r, reply->payload);
-	while (pb_next(&r, &f))
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			c.count = MIN(f.value, (u64)STREAMS_MAX);
+	good = pb_find_u64(reply->payload, 1, &c.count);
+	c.count = MIN(c.count, (u64)STREAMS_MAX);
 	diag_reply_free(reply);
-	if (!c.count) {
+	if (!good) {
+		log_error("PacketCapture: malformed answer");
+	} else if (!c.count) {
 		log_error("the paravisor serves no network adapter: nothing to capture");
 		good = false;
 	}

@@ -234,9 +234,8 @@ static enum start start_connected(struct session *s)
 {
 	struct diag_reply *reply;
 	struct pb_writer w;
-	struct pb_reader r;
-	struct pb_field f;
 	u64 id[STREAMS];
+	bool good;
 
 	s->attached = false;
 	if (!open_streams(s, id))
@@ -246,13 +245,9 @@ static enum start start_connected(struct session *s)
 	pb_writer_free(&w);
 	if (!reply)
 		return FAILED;
-	pb_reader_init(&r, reply->payload);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			s->pid = f.value;
-	}
+	good = pb_find_u64(reply->payload, 1, &s->pid);
 	diag_reply_free(reply);
-	if (r.failed) {
+	if (!good) {
 		log_error("Exec: malformed answer");
 		return FAILED;
 	}
@@ -402,20 +397,13 @@ static int take_signal_reply(struct session *s)
 
 static int exit_code(const struct diag_reply *reply)
 {
-	struct pb_reader r;
-	struct pb_field f;
-	int code = 0;
+	u64 code;
 
 	if (reply->code != TTRPC_OK) {
 		diag_report("Wait", reply);
 		return SESSION_UNKNOWN;
 	}
-	pb_reader_init(&r, reply->payload);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			code = (int)(f.value & 0xff);
-	}
-	return r.failed ? SESSION_UNKNOWN : code;
+	return pb_find_u64(reply->payload, 1, &code) ? (int)(code & 0xff) : SESSION_UNKNOWN;
 }
 
 /* The exit code, if the answer is here; else code. */

@@ -274,7 +274,7 @@ void exec_service_wait(struct call *call, struct pb_bytes payload)
 	struct child_table *children = &call->server->children;
 	u64 pid;
 
-	if (!call_parse_number(payload, &pid)) {
+	if (!pb_find_u64(payload, 1, &pid)) {
 		call_malformed(call);
 		return;
 	}

@@ -104,9 +104,6 @@ void exec_service_signal(struct call *call, struct pb_bytes payload);
 /* "NAME=VALUE", or "NAME" without a value, of an EnvPair; to be freed. NULL if malformed. */
 char *exec_parse_pair(struct pb_bytes message);
 
-/* The first field of a payload as a number (0 if it is not there); false if malformed. */
-bool call_parse_number(struct pb_bytes payload, u64 *value);
-
 /* InspectService (inspect_service.c). */
 void inspect_service_read(struct call *call, struct pb_bytes payload);
 void inspect_service_update(struct call *call, struct pb_bytes payload);

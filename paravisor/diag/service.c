@@ -17,21 +17,6 @@
 
 static const struct pb_bytes empty;
 
-/* The first field as a number; false if malformed. */
-bool call_parse_number(struct pb_bytes payload, u64 *value)
-{
-	struct pb_reader r;
-	struct pb_field f;
-
-	*value = 0;
-	pb_reader_init(&r, payload);
-	while (pb_next(&r, &f)) {
-		if (pb_is(&r, &f, 1, PB_VARINT))
-			*value = f.value;
-	}
-	return !r.failed;
-}
-
 /* --- diag.OpenhclDiag */
 
 static void on_ping(struct call *call, struct pb_bytes payload)
@@ -240,7 +225,7 @@ static void on_crash(struct call *call, struct pb_bytes payload)
 	struct diag_server *server = call->server;
 	u64 pid;
 
-	if (!call_parse_number(payload, &pid)) {
+	if (!pb_find_u64(payload, 1, &pid)) {
 		call_malformed(call);
 		return;
 	}
@@ -299,7 +284,7 @@ static void on_profile(struct call *call, struct pb_bytes payload)
 {
 	u64 id;
 
-	if (!call_parse_number(payload, &id)) {
+	if (!pb_find_u64(payload, 1, &id)) {
 		call_malformed(call);
 		return;
 	}

@@ -69,12 +69,13 @@ bool servicing_find(struct pb_bytes state, const char *name, struct pb_bytes *un
 	while (pb_next(&r, &f)) {
 		if (!pb_is(&r, &f, STATE_UNIT, PB_BYTES))
 			continue;
-		if (!saved_bytes(f.bytes, UNIT_NAME, &its_name))
+		if (!pb_find_bytes(f.bytes, UNIT_NAME, &its_name))
 			return false;
 		if (!pb_equal(its_name, name))
 			continue;
 		found++;
-		if (!saved_bytes(f.bytes, UNIT_STATE, &any) || !saved_bytes(any, ANY_VALUE, unit))
+		if (!pb_find_bytes(f.bytes, UNIT_STATE, &any) ||
+		    !pb_find_bytes(any, ANY_VALUE, unit))
 			return false;
 	}
 	return !r.failed && found == 1;

@@ -117,7 +117,7 @@ bool relay_restore(struct relay *r, struct pb_bytes state)
 	struct relay_info info;
 	struct pb_bytes client;
 
-	if (!saved_read(state, &relay_layout, r) || !saved_bytes(state, RELAY_CLIENT, &client) ||
+	if (!saved_read(state, &relay_layout, r) || !pb_find_bytes(state, RELAY_CLIENT, &client) ||
 	    !vmbus_client_restore(r->client, client) ||
 	    !saved_each(state, RELAY_CHANNEL, restore_channel, r))
 		return false;

@@ -330,9 +330,9 @@ bool vmbus_restore(struct pb_bytes state)
 	bool ok;
 
 	pthread_mutex_lock(&lock);
-	ok = saved_bytes(state, STATE_SERVER, &server_state) &&
-	     saved_bytes(state, STATE_RELAY, &relay_state) &&
-	     saved_bytes(state, STATE_COUNTERS, &counters) &&
+	ok = pb_find_bytes(state, STATE_SERVER, &server_state) &&
+	     pb_find_bytes(state, STATE_RELAY, &relay_state) &&
+	     pb_find_bytes(state, STATE_COUNTERS, &counters) &&
 	     vmbus_server_restore(server, server_state) && relay_restore(relay, relay_state) &&
 	     saved_read(counters, &counter_layout, &count);
 	if (ok) {

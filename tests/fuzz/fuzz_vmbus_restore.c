@@ -328,8 +328,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct world w = {0};
 
 	log_set_sink(no_log);
-	if (!saved_bytes(all, 1, &server) || !saved_bytes(all, 2, &relay) ||
-	    !saved_bytes(all, 3, &script))
+	if (!pb_find_bytes(all, 1, &server) || !pb_find_bytes(all, 2, &relay) ||
+	    !pb_find_bytes(all, 3, &script))
 		return -1;
 	w.in = (struct input){script.data, script.size};
 	for (unsigned i = 0; i < PAGES; i++)

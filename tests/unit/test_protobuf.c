@@ -91,6 +91,25 @@ static void repeated_numbers(void **state)
 	assert_true(r.failed);
 }
 
+static void finds_the_last(void **state)
+{
+	struct pb_bytes bytes;
+	u64 value;
+
+	(void)state;
+	assert_false(pb_find_u64(hex("08 01 0a 00"), 1, &value)); /* another form */
+	assert_false(pb_find_bytes(hex("0a 00 08 01"), 1, &bytes));
+	assert_false(pb_find_u64(hex("08 01 12 05"), 1, &value)); /* cut short elsewhere */
+	assert_true(pb_find_u64(hex("08 01 12 00 08 02 18 03"), 1, &value));
+	assert_int_equal(value, 2);
+	assert_true(pb_find_bytes(hex("0a 01 'a' 08 01 12 01 'b' 12 02 'cd'"), 2, &bytes));
+	assert_true(pb_equal(bytes, "cd"));
+	assert_true(pb_find_u64(hex("10 01"), 1, &value));
+	assert_int_equal(value, 0);
+	assert_true(pb_find_bytes(hex(""), 1, &bytes));
+	assert_int_equal(bytes.size, 0);
+}
+
 static void writes(void **state)
 {
 	struct pb_writer w;
@@ -160,9 +179,13 @@ static void utf8(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hostile_input),    cmocka_unit_test(reads),
-		cmocka_unit_test(repeated_numbers), cmocka_unit_test(writes),
-		cmocka_unit_test(write_limit),	    cmocka_unit_test(utf8),
+		cmocka_unit_test(hostile_input),
+		cmocka_unit_test(reads),
+		cmocka_unit_test(repeated_numbers),
+		cmocka_unit_test(finds_the_last),
+		cmocka_unit_test(writes),
+		cmocka_unit_test(write_limit),
+		cmocka_unit_test(utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

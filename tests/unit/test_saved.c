@@ -179,7 +179,7 @@ static void each(void **state)
 		assert_int_equal(saved_each(in, 2, see, &seen), cases[i].good);
 		assert_string_equal(seen.text, cases[i].seen);
 		if (cases[i].good) {
-			assert_true(saved_bytes(in, 2, &last));
+			assert_true(pb_find_bytes(in, 2, &last));
 			assert_int_equal(last.size, seen.n ? 1 : 0);
 			assert_true(!seen.n || last.data[0] == (u8)seen.text[seen.n - 1]);
 		}
