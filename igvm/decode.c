@@ -122,6 +122,27 @@ void decode_policy(json_t *obj, int platform, u64 policy)
 
 /* --- contexts */
 
+static void set_table(json_t *regs, const char *name, u64 base, u64 limit)
+{
+	json_t *table = json_object();
+
+	decode_set_hex(table, "base", base);
+	decode_set_hex(table, "limit", limit);
+	json_object_set_new(regs, name, table);
+}
+
+static void set_segment(json_t *regs, const char *name, u64 selector, u64 base, u64 limit,
+			u64 attributes)
+{
+	json_t *segment = json_object();
+
+	decode_set_hex(segment, "selector", selector);
+	decode_set_hex(segment, "base", base);
+	decode_set_hex(segment, "limit", limit);
+	decode_set_hex(segment, "attributes", attributes);
+	json_object_set_new(regs, name, segment);
+}
+
 static void decode_registers(json_t *obj, const struct igvm *ig, const struct igvm_header *vp)
 {
 	json_t *regs = json_object();
@@ -130,7 +151,6 @@ static void decode_registers(json_t *obj, const struct igvm *ig, const struct ig
 
 	for (u32 i = 0; i < igvm_register_count(vp); i++) {
 		const char *name;
-		json_t *value;
 
 		igvm_register_get(ig, vp, i, &reg);
 		if (i == 0)
@@ -139,21 +159,13 @@ static void decode_registers(json_t *obj, const struct igvm *ig, const struct ig
 		snprintf(number, sizeof(number), "0x%x", reg.name);
 		if (!name)
 			name = number;
-		if (reg.form == IGVM_REG_U64) {
+		if (reg.form == IGVM_REG_U64)
 			decode_set_hex(regs, name, reg.u.value);
-			continue;
-		}
-		value = json_object();
-		if (reg.form == IGVM_REG_TABLE) {
-			decode_set_hex(value, "base", reg.u.table.base);
-			decode_set_hex(value, "limit", reg.u.table.limit);
-		} else {
-			decode_set_hex(value, "selector", reg.u.segment.selector);
-			decode_set_hex(value, "base", reg.u.segment.base);
-			decode_set_hex(value, "limit", reg.u.segment.limit);
-			decode_set_hex(value, "attributes", reg.u.segment.attributes);
-		}
-		json_object_set_new(regs, name, value);
+		else if (reg.form == IGVM_REG_TABLE)
+			set_table(regs, name, reg.u.table.base, reg.u.table.limit);
+		else
+			set_segment(regs, name, reg.u.segment.selector, reg.u.segment.base,
+				    reg.u.segment.limit, reg.u.segment.attributes);
 	}
 	json_object_set_new(obj, "registers", regs);
 }
@@ -214,16 +226,10 @@ static void decode_vmsa(json_t *obj, const u8 *vmsa)
 	/* What is not shown is zero. */
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
 		const u8 *p = vmsa + segments[i].at;
-		json_t *value;
 
-		if (!memcmp(p, none, sizeof(none)))
-			continue;
-		value = json_object();
-		decode_set_hex(value, "selector", get_le16(p));
-		decode_set_hex(value, "base", get_le64(p + 8));
-		decode_set_hex(value, "limit", get_le32(p + 4));
-		decode_set_hex(value, "attributes", get_le16(p + 2));
-		json_object_set_new(regs, segments[i].name, value);
+		if (memcmp(p, none, sizeof(none)))
+			set_segment(regs, segments[i].name, get_le16(p), get_le64(p + 8),
+				    get_le32(p + 4), get_le16(p + 2));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		if (get_le64(vmsa + values[i].at))
@@ -236,7 +242,7 @@ static void decode_native(json_t *obj, const u8 *data)
 {
 	static const char *const gpr[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					  "r8",	 "r9",	"r10", "r11", "r12", "r13", "r14", "r15"};
-	json_t *regs = json_object(), *value;
+	json_t *regs = json_object();
 	struct igvm_native_context n;
 
 	memcpy(&n, data, sizeof(n));
@@ -246,26 +252,10 @@ static void decode_native(json_t *obj, const u8 *data)
 	}
 	decode_set_hex(regs, "rip", n.rip);
 	decode_set_hex(regs, "rflags", n.rflags);
-	value = json_object();
-	decode_set_hex(value, "base", n.idtr_base);
-	decode_set_hex(value, "limit", n.idtr_limit);
-	json_object_set_new(regs, "idtr", value);
-	value = json_object();
-	decode_set_hex(value, "base", n.gdtr_base);
-	decode_set_hex(value, "limit", n.gdtr_limit);
-	json_object_set_new(regs, "gdtr", value);
-	value = json_object();
-	decode_set_hex(value, "selector", n.code_selector);
-	decode_set_hex(value, "base", n.code_base);
-	decode_set_hex(value, "limit", n.code_limit);
-	decode_set_hex(value, "attributes", n.code_attributes);
-	json_object_set_new(regs, "cs", value);
-	value = json_object();
-	decode_set_hex(value, "selector", n.data_selector);
-	decode_set_hex(value, "base", n.data_base);
-	decode_set_hex(value, "limit", n.data_limit);
-	decode_set_hex(value, "attributes", n.data_attributes);
-	json_object_set_new(regs, "ds", value);
+	set_table(regs, "idtr", n.idtr_base, n.idtr_limit);
+	set_table(regs, "gdtr", n.gdtr_base, n.gdtr_limit);
+	set_segment(regs, "cs", n.code_selector, n.code_base, n.code_limit, n.code_attributes);
+	set_segment(regs, "ds", n.data_selector, n.data_base, n.data_limit, n.data_attributes);
 	decode_set_hex(regs, "gs-base", n.gs_base);
 	decode_set_hex(regs, "cr0", n.cr0);
 	decode_set_hex(regs, "cr3", n.cr3);
