@@ -1,11 +1,12 @@
 /*
- * `parapet` as a hostile host: what it says to the paravisor's VMBus client is changed, and much is
- * added; the rings of VTL2's own channels get wild indices. For tests only; linked from the
- * program's own objects with --wrap=synic_post --wrap=vmbus_channel_open_done.
+ * `parapet` as a hostile host: what it says to VTL2 about VMBus is changed, and much is added; the
+ * rings of VTL2's own channels get wild indices. For tests only; linked from the program's own
+ * objects with --wrap=synic_post --wrap=vmbus_channel_open_done.
  *
  * HOSTILE=FOLDER names a folder with two FIFOs: a line "CASE COUNT SEED" in `in` runs a case, a
  * line in `out` tells its end. HOSTILE_START="CASE COUNT SEED" is done before the first message
- * (those that only switch something on).
+ * (those that only switch something on). Messages go to the paravisor's client, or, if the case's
+ * name begins with "own-", to VTL2's kernel.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -31,13 +32,19 @@ void __real_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
 void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* innermost, but for the VP's */
 static struct vp *target;
-static bool real[IDS]; /* what the host itself has offered */
-static u32 sender;
-static struct hv_message held;
-static bool holds;
-static u64 mutations;	   /* messages still to be looked at */
-static u64 seed_m, seed_c; /* mutation; the thread with the cases */
+static u64 seed_c; /* of the thread with the cases */
 static unsigned long posted;
+
+/* Who is spoken to */
+static struct bus {
+	unsigned sint;
+	bool real[IDS]; /* what the host itself has offered */
+	u32 sender;
+	u64 mutations, seed; /* messages still to be looked at */
+	struct hv_message held;
+	bool holds;
+} bus_paravisor = {.sint = VMBUS_REDIRECT_SINT}, bus_own = {.sint = VMBUS_SINT},
+  *bus = &bus_paravisor; /* of the case that runs */
 static bool stuck;
 
 /* VTL2's own channels, those of its kernel */
@@ -81,15 +88,16 @@ static void change(struct hv_message *m, u64 r)
 	}
 }
 
-static u16 mutated(struct vp *vp, unsigned sint, const struct hv_message *msg)
+static u16 mutated(struct bus *b, struct vp *vp, const struct hv_message *msg)
 {
-	struct hv_message m = *msg, before = held;
-	u64 r = roll(&seed_m);
-	bool first = holds;
+	struct hv_message m = *msg, before = b->held;
+	u64 r = roll(&b->seed);
+	bool first = b->holds;
 	u16 status = HV_STATUS_SUCCESS;
+	unsigned sint = b->sint;
 
-	mutations--;
-	holds = false;
+	b->mutations--;
+	b->holds = false;
 	switch (r >> 60 & 7) {
 	case 0: break; /* lost */
 	case 1:
@@ -97,13 +105,13 @@ static u16 mutated(struct vp *vp, unsigned sint, const struct hv_message *msg)
 		__real_synic_post(vp, VTL2, sint, &m, true);
 		break;
 	case 2:
-		held = m;
-		holds = true;
+		b->held = m;
+		b->holds = true;
 		break;
 	case 3:
 	case 4:
 		if (m.payload_size)
-			change(&m, roll(&seed_m));
+			change(&m, roll(&b->seed));
 		/* fall through */
 	default: status = __real_synic_post(vp, VTL2, sint, &m, true); break;
 	}
@@ -178,38 +186,37 @@ void __wrap_vmbus_channel_open_done(struct vmbus_channel *ch, u32 status)
 	__real_vmbus_channel_open_done(ch, status);
 }
 
-u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
-		      bool queue)
+/* A message of the host's own; call with `lock` held. */
+static u16 pass_on(struct bus *b, struct vp *vp, const struct hv_message *msg)
 {
-	struct hv_message m;
-	u16 status;
 	u32 type, id;
 
-	if (vtl == VTL2 && sint == VMBUS_SINT && msg->type == HV_MSG_VMBUS) {
-		m = *msg;
-		pthread_mutex_lock(&lock);
-		target = vp;
-		watch_own(vp, &m);
-		status = __real_synic_post(vp, vtl, sint, &m, queue);
-		pthread_mutex_unlock(&lock);
-		return status;
-	}
-	if (vtl != VTL2 || sint != VMBUS_REDIRECT_SINT || msg->sender == HOSTLINK_CONNECTION)
-		return __real_synic_post(vp, vtl, sint, msg, queue);
-	pthread_mutex_lock(&lock);
 	target = vp;
-	sender = msg->sender;
+	b->sender = msg->sender;
 	memcpy(&type, msg->payload, 4);
 	memcpy(&id, msg->payload + offsetof(struct vmbus_msg_offer, channel), 4);
 	if (type == VMBUS_MSG_OFFER && id < IDS)
-		real[id] = true;
+		b->real[id] = true;
 	memcpy(&id, msg->payload + 8, 4);
 	if (type == VMBUS_MSG_RESCIND && id < IDS)
-		real[id] = false;
-	if (mutations)
-		status = mutated(vp, sint, msg);
-	else
-		status = __real_synic_post(vp, vtl, sint, msg, queue);
+		b->real[id] = false;
+	return b->mutations ? mutated(b, vp, msg) : __real_synic_post(vp, VTL2, b->sint, msg, true);
+}
+
+u16 __wrap_synic_post(struct vp *vp, enum vtl vtl, unsigned sint, const struct hv_message *msg,
+		      bool queue)
+{
+	struct hv_message m = *msg;
+	bool own_bus = sint == VMBUS_SINT && msg->type == HV_MSG_VMBUS;
+	u16 status;
+
+	if (vtl != VTL2 || !queue || msg->sender == HOSTLINK_CONNECTION ||
+	    (sint != VMBUS_REDIRECT_SINT && !own_bus))
+		return __real_synic_post(vp, vtl, sint, msg, queue);
+	pthread_mutex_lock(&lock);
+	if (own_bus)
+		watch_own(vp, &m);
+	status = pass_on(own_bus ? &bus_own : &bus_paravisor, vp, &m);
 	pthread_mutex_unlock(&lock);
 	return status;
 }
@@ -222,7 +229,7 @@ static void post(const void *payload, unsigned size, u32 from)
 
 	memcpy(m.payload, payload, MIN(size, (unsigned)sizeof(m.payload)));
 	for (unsigned i = 0; i < POST_TRIES && !stuck; i++) {
-		if (__real_synic_post(target, VTL2, VMBUS_REDIRECT_SINT, &m, true) !=
+		if (__real_synic_post(target, VTL2, bus->sint, &m, true) !=
 		    HV_STATUS_INSUFFICIENT_BUFFERS) {
 			posted++;
 			return;
@@ -241,7 +248,7 @@ static u32 some_channel(u64 r)
 	if (r & 2)
 		return (u32)(r >> 8) % IDS;
 	for (u32 i = (u32)(r >> 8) % 32; i < IDS; i++)
-		if (real[i])
+		if (bus->real[i])
 			return i;
 	return 1;
 }
@@ -273,14 +280,28 @@ static void rescind(u32 id)
 {
 	struct vmbus_msg_channel m = {{VMBUS_MSG_RESCIND, 0}, id};
 
-	post(&m, sizeof(m), sender);
+	post(&m, sizeof(m), bus->sender);
 }
 
 static void clean(void)
 {
 	for (u32 i = 1; i < IDS; i++)
-		if (!real[i])
+		if (!bus->real[i])
 			rescind(i);
+}
+
+/*
+ * Leaves out of an offer to VTL2's kernel what upstream's hv_vmbus (7.3, vmbus_onoffer) cannot get
+ * rid of again: an id that its table has no place for, and "confidential external memory without
+ * confidential rings", after which it waits for ever to look at a rescind. Neither hurts the guest.
+ */
+static void make_bearable(struct vmbus_msg_offer *m)
+{
+	if (bus != &bus_own)
+		return;
+	m->flags &= (u16) ~(VMBUS_OFFER_CONFIDENTIAL_RING | VMBUS_OFFER_CONFIDENTIAL_EXTERNAL);
+	m->subchannel = 0;
+	m->channel = MAX(m->channel % IDS, 1u);
 }
 
 /* Every type, every size, anything in it; but what exists is not taken away. */
@@ -295,11 +316,13 @@ static void case_types(unsigned long count)
 
 			garbage(m);
 			put(m, 0, r & 0xf0 ? type : (u32)(r >> 32));
-			if (type == VMBUS_MSG_OFFER)
+			if (type == VMBUS_MSG_OFFER) {
 				put(m, offsetof(struct vmbus_msg_offer, subchannel), 0);
+				make_bearable((struct vmbus_msg_offer *)(void *)m);
+			}
 			if (type == VMBUS_MSG_RESCIND)
-				put(m, 8, id < IDS && real[id] ? 0 : id);
-			post(m, r & 0x100 ? 240 : (u32)(r >> 12) & 0xff, sender);
+				put(m, 8, id < IDS && bus->real[id] ? 0 : id);
+			post(m, r & 0x100 ? 240 : (u32)(r >> 12) & 0xff, bus->sender);
 		}
 	clean();
 }
@@ -323,7 +346,8 @@ static void offer(u32 id, u64 r)
 		m.offer.flags = VMBUS_OFFER_HVSOCK;
 	m.offer.monitor_id = (u8)(r >> 8);
 	m.offer.monitor_allocated = (u8)(r >> 16);
-	post(&m, sizeof(m.offer), sender);
+	make_bearable(&m.offer);
+	post(&m, sizeof(m.offer), bus->sender);
 }
 
 static void case_offers(unsigned long count)
@@ -336,7 +360,7 @@ static void case_offers(unsigned long count)
 		if (!(r & 0xf000))
 			offer(id, r);
 		/* before anybody can have looked at it */
-		if (!(r & 0xf0000) && id < IDS && !real[id])
+		if (!(r & 0xf0000) && id < IDS && !bus->real[id])
 			rescind(id);
 	}
 	clean();
@@ -370,7 +394,7 @@ static void case_answers(unsigned long count)
 			put(m, 8, some_channel(r >> 20 & ~3ull));
 		if (r & 2)
 			put(m, 16, 0);
-		post(m, 240, sender);
+		post(m, 240, bus->sender);
 	}
 }
 
@@ -383,7 +407,10 @@ static void case_sizes(unsigned long count)
 	for (u32 type = 0; type <= VMBUS_MSG_COUNT; type++)
 		for (unsigned size = 0; size <= 255; size += size < 64 || size > 190 ? 1 : 9) {
 			put(m, 0, type);
-			post(m, size, sender);
+			if (type == VMBUS_MSG_OFFER)
+				make_bearable((struct vmbus_msg_offer *)(void *)m);
+			post(m, size, bus->sender);
+			memset(m, 0, sizeof(m));
 		}
 	clean();
 }
@@ -590,8 +617,8 @@ static void case_calm(unsigned long count)
 {
 	(void)count;
 	pthread_mutex_lock(&lock);
-	mutations = 0;
-	holds = false;
+	bus->mutations = 0;
+	bus->holds = false;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -611,12 +638,13 @@ static const char *order(const char *line)
 	unsigned long count = 0, seed = 0;
 	char name[16] = "";
 
-	sscanf(line, "%15s %lu %lu", name, &count, &seed);
+	bus = strncmp(line, "own-", 4) ? &bus_paravisor : &bus_own;
+	sscanf(bus == &bus_own ? line + 4 : line, "%15s %lu %lu", name, &count, &seed);
 	posted = hits = 0;
 	if (!strcmp(name, "mutate")) {
 		pthread_mutex_lock(&lock);
-		mutations = count;
-		seed_m = start(seed);
+		bus->mutations = count;
+		bus->seed = start(seed);
 		pthread_mutex_unlock(&lock);
 		return "on";
 	}
