@@ -141,8 +141,9 @@ $(eval $(call flavour,musl,$(MUSL_CC),$(VTL2_CFLAGS),$(common_LIB) $(devices_LIB
 # --- VTL2: kernel, libraries, the multi-call binary, initrd, image
 $(B)/kernel/release/vmlinux: kernel-config/base.config
 $(B)/kernel/debug/vmlinux: kernel-config/base.config kernel-config/debug.config
+$(KERNEL) $(KERNEL_DEBUG): $(wildcard kernel-config/patches/*.patch)
 $(KERNEL) $(KERNEL_DEBUG): scripts/build-kernel $(if $(KERNEL_SRC),,$(CACHE)/src/linux/.fetched)
-	$(Q)scripts/build-kernel $(@D) $(filter %.config,$^)
+	$(Q)scripts/build-kernel $(@D) $(filter %.config %.patch,$^)
 # one after the other: each uses all processors
 $(KERNEL_DEBUG): | $(KERNEL)
 
