@@ -56,6 +56,7 @@ static struct own {
 } own[IDS];
 static unsigned hits;		       /* channels */
 static unsigned early, stale, refused; /* opens that are still to be spoiled, see case_early */
+static unsigned spoiled;	       /* opens that have been */
 
 static u64 roll(u64 *seed)
 {
@@ -143,12 +144,14 @@ static void watch_own(struct vp *vp, struct hv_message *msg)
 		/* Beyond the highest id that it knows the kernel does not look: the flag stays. */
 		if (stale && offer.flags & VMBUS_OFFER_TLNPI) {
 			stale--;
+			spoiled++;
 			synic_signal(vp, VTL2, VMBUS_SINT, id, &newly);
 		}
 		break;
 	case VMBUS_MSG_GPADL_CREATED:
 		if (refused && !own[id].opened) {
 			refused--;
+			spoiled++;
 			memcpy(&created, msg->payload, sizeof(created));
 			created.status = VMBUS_STATUS_FAILED;
 			memcpy(msg->payload, &created, sizeof(created));
@@ -156,6 +159,7 @@ static void watch_own(struct vp *vp, struct hv_message *msg)
 		}
 		if (early && !own[id].opened) {
 			early--;
+			spoiled++;
 			synic_signal(vp, VTL2, VMBUS_SINT, id, &newly);
 		}
 		break;
@@ -291,15 +295,13 @@ static void clean(void)
 }
 
 /*
- * Leaves out of an offer to VTL2's kernel what upstream's hv_vmbus (7.3, vmbus_onoffer) cannot get
- * rid of again: an id that its table has no place for, and "confidential external memory without
- * confidential rings", after which it waits for ever to look at a rescind. Neither hurts the guest.
+ * Leaves out of an offer to VTL2's kernel what it cannot get rid of again: an id that its table has
+ * no place for, and a subchannel.
  */
 static void make_bearable(struct vmbus_msg_offer *m)
 {
 	if (bus != &bus_own)
 		return;
-	m->flags &= (u16) ~(VMBUS_OFFER_CONFIDENTIAL_RING | VMBUS_OFFER_CONFIDENTIAL_EXTERNAL);
 	m->subchannel = 0;
 	m->channel = MAX(m->channel % IDS, 1u);
 }
@@ -440,15 +442,6 @@ static void case_link(unsigned long count)
 	}
 }
 
-/*
- * May VTL2's kernel see an event of this channel? Not of its own before it has opened it: see
- * case_early. Here that would hide what else there is.
- */
-static bool bearable(u32 id)
-{
-	return own[id].opened || (id < VSRV_TRANSIENT_FIRST && !own[id].offered);
-}
-
 static void case_flags(unsigned long count)
 {
 	for (unsigned long i = 0; i < count; i++) {
@@ -461,11 +454,9 @@ static void case_flags(unsigned long count)
 		for (unsigned n = 0; sint == VMBUS_SINT && r & 2 && n < IDS && !own[id].opened; n++)
 			id = (id + 1) % IDS;
 		pthread_mutex_lock(&lock);
-		if (sint != VMBUS_SINT || bearable(id)) {
-			synic_signal(target, VTL2, sint, id, &newly);
-			posted++;
-		}
+		synic_signal(target, VTL2, sint, id, &newly);
 		pthread_mutex_unlock(&lock);
+		posted++;
 	}
 }
 
@@ -556,13 +547,10 @@ static void case_revoke(unsigned long count)
 }
 
 /*
- * What brings VTL2's kernel down. Upstream's hv_vmbus (7.3, drivers/hv/channel.c, __vmbus_open)
- * names the callback of a channel before the host has accepted the page list and before the rings
- * are made, and does not take the name back when the open fails; vmbus_chan_sched calls whatever is
- * named. So an event of such a channel leads hv_sock's callback to a ring that is not there yet
- * (early: it comes with the answer to the page list; stale: it stood since before the offer, beyond
- * the ids that the kernel looked at until then), or to a socket that has been freed (refused: the
- * page list is refused, and the event sent by `late`).
+ * Events of channels that VTL2's kernel has not opened: hv_sock's callback must not see them
+ * (kernel-config/patches). early: with the answer to the page list, when there are no rings yet;
+ * stale: the flag stands since before the offer, beyond the ids that the kernel looked at until
+ * then; refused: the page list is refused, and the event comes when the socket is freed (late).
  */
 static void arm(unsigned *what, unsigned long count)
 {
@@ -603,6 +591,13 @@ static void case_late(unsigned long count)
 	}
 }
 
+/* How many opens have been spoiled */
+static void case_spoiled(unsigned long count)
+{
+	(void)count;
+	posted = spoiled;
+}
+
 /* All devices are taken away. */
 static void case_rescind(unsigned long count)
 {
@@ -626,11 +621,11 @@ static const struct {
 	const char *name;
 	void (*run)(unsigned long count);
 } cases[] = {
-	{"types", case_types},	   {"offers", case_offers}, {"answers", case_answers},
-	{"sizes", case_sizes},	   {"link", case_link},	    {"flags", case_flags},
-	{"rescind", case_rescind}, {"calm", case_calm},	    {"rings", case_rings},
-	{"early", case_early},	   {"stale", case_stale},   {"refused", case_refused},
-	{"late", case_late},	   {"revoke", case_revoke},
+	{"types", case_types},	   {"offers", case_offers},   {"answers", case_answers},
+	{"sizes", case_sizes},	   {"link", case_link},	      {"flags", case_flags},
+	{"rescind", case_rescind}, {"calm", case_calm},	      {"rings", case_rings},
+	{"early", case_early},	   {"stale", case_stale},     {"refused", case_refused},
+	{"late", case_late},	   {"spoiled", case_spoiled}, {"revoke", case_revoke},
 };
 
 static const char *order(const char *line)

@@ -1,8 +1,7 @@
 """A host that says to VTL2 what no host says (hostile_host.c), and what it must not achieve.
 
 The cases are drawn from seeds, which the output names. What is measured is VTL2's memory: the first
-storm fills caches and the allocator's lists, those after it must add nothing. Left out of the storms is
-what brings upstream's kernel down: see LETHAL.
+storm fills caches and the allocator's lists, those after it must add nothing.
 """
 import os
 import random
@@ -26,8 +25,8 @@ until_ping() {{ i=0; until timeout 3 {program} ping demo >/dev/null 2>&1 || [ $(
 storm() {{ echo "$*" >&4; read -t 60 -r line <&5 || {{ echo "no answer to $*"; tail -n 30 guest; exit 1; }}; echo "   $line"; }}
 memory() {{ parapet inspect -j proc/meminfo; parapet inspect -j proc/processes/paravisor; }}
 guest() {{ n=$((n + 1)); echo "echo GUEST-$((n + 1000))" >&3; i=0
-    until grep -q "^GUEST-$((n + 1000))" guest || [ $((i += 1)) -gt 80 ]; do sleep 0.25; done
-    [ $i -le 80 ] && echo "   guest goes on" || echo "   guest is silent"; }}
+    until grep -q "^GUEST-$((n + 1000))" guest || [ $((i += 1)) -gt 160 ]; do sleep 0.25; done
+    [ $i -le 160 ] && echo "   guest goes on" || echo "   guest is silent"; }}
 """
 # The guest has all its devices and serves a socket, so that there are channels to speak of.
 DEVICES = "modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv echo 7 &"
@@ -237,24 +236,25 @@ def test_more_wild_rings():
         judge_rings(rings(seeds, 600, 290), 3, 600)
 
 
-# The one thing that the storms leave out (case_early in hostile_host.c): events of channels that VTL2's
-# kernel has not opened, with which a host brings it down. No option of upstream's avoids that; it must
-# end in a report, never in silence.
+# Events of channels that VTL2's kernel has not opened yet, or failed to open: see case_early in
+# hostile_host.c. Without kernel-config/patches each of them ends VTL2.
 
-LETHAL = ("early", "stale", "refused")
-
-
-@timeout(150)
-def test_panic_by_events_before_open():
+@timeout(200)
+def test_events_before_open():
+    cases = ("early", "stale", "refused")
     script = "".join(f"""
 echo "== {case}"
-HOSTILE_START="{case} 1000 1" {HOSTILE} run --image {IMAGE} --kernel {KERNEL} --initrd {INITRD} \\
-    --memory 256M --name demo --crash-dir {case} <console >guest 2>&1 &
-vm=$!; until_ping & pings=$!; [ {case} != refused ] || echo "late 1000 1" >&4
-wait $vm; echo "code $?"; kill $pings; cat {case}/*.report.txt""" for case in LETHAL)
-    result = run(script, 140, (IMAGE, KERNEL, INITRD))
+HOSTILE_START="{case} 8 1" {HOSTILE} run --image {IMAGE} --kernel {KERNEL} --initrd {INITRD} \\
+    --memory 256M --name demo --cmdline 'console=ttyS0 loglevel=3' --crash-dir {case} <console >guest 2>&1 &
+vm=$!; until_ping; j=0
+while [ $((j += 1)) -le 8 ]; do timeout 3 {PROGRAM} ping demo >/dev/null 2>&1; done
+storm spoiled 1 1; [ {case} != refused ] || storm late 100 1
+until_ping; ping; guest; kill -TERM $vm; wait $vm; echo "code $?"; ls {case}""" for case in cases)
+    result = run(script, 190, (IMAGE, KERNEL, INITRD))
     said = dict(re.findall(r"== (\w+)\n(.*?)(?=== |\Z)", result.out, re.S))
-    for case in LETHAL:
-        check(re.search(r"^code 12\nVTL2 crash on VP 0: P0.*rip ffffffff.*\] BUG: .*"
-                        r"\] CR2: 00000000000000.*\] Kernel panic - not syncing",
-                        said.get(case, ""), re.S), case, result)
+    for case in cases:
+        text = said.get(case, "")
+        check(re.search(r"spoiled 1 1: posted [1-9]", text), f"{case}: an open was spoiled", result)
+        check(case != "refused" or re.search(r"late 100 1: posted [1-9]", text), "events of what is freed", result)
+        check("diagnostics answer" in text and "guest goes on" in text and "code 143\n" in text
+              and "report" not in text, f"{case}: VTL2 goes on", result)
