@@ -87,7 +87,7 @@ int cli_open_image(const char *path, struct blob *out, struct igvm *ig)
 	return cli_failed_with(path, &err);
 }
 
-struct igvm_key *cli_read_private_key(const char *path)
+struct igvm_key *cli_read_key(const char *path, bool private)
 {
 	struct igvm_key *key;
 	struct igvm_error err;
@@ -95,8 +95,9 @@ struct igvm_key *cli_read_private_key(const char *path)
 
 	if (cli_read_file(path, &pem))
 		return NULL;
-	key = igvm_key_read(pem.data, pem.len, true, &err);
-	explicit_bzero((void *)pem.data, pem.len);
+	key = igvm_key_read(pem.data, pem.len, private, &err);
+	if (private)
+		explicit_bzero((void *)pem.data, pem.len);
 	free((void *)pem.data);
 	if (!key)
 		cli_failed_with(path, &err);

@@ -16,8 +16,11 @@ int cli_failed_with(const char *path, const struct igvm_error *err);
 int cli_read_file(const char *path, struct blob *out);
 /* The same, and opens it as an IGVM file, whose headers stay in out->data. Returns an exit code. */
 int cli_open_image(const char *path, struct blob *out, struct igvm *ig);
-/* A private key in PEM form, or NULL after a line on stderr. igvm_key_free() it. */
-struct igvm_key *cli_read_private_key(const char *path);
+/*
+ * A key in PEM form, or NULL after a line on stderr. igvm_key_free() it. private: what is read of
+ * the file is wiped.
+ */
+struct igvm_key *cli_read_key(const char *path, bool private);
 /* Through a second name, so that no reader sees half a file. Returns an exit code. */
 int cli_write_file(const char *path, const void *data, size_t len);
 /* Writes an image and prints its size by part. Returns an exit code. */

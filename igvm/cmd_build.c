@@ -141,9 +141,9 @@ static int sign(const struct manifest *m, const struct options *o, void **image,
 	if (!c)
 		return cli_failed(o->id_key, "--id-key: the manifest has no configuration for snp");
 	who.guest_svn = c->guest_svn;
-	id_key = cli_read_private_key(o->id_key);
+	id_key = cli_read_key(o->id_key, true);
 	if (id_key && o->author_key)
-		author_key = cli_read_private_key(o->author_key);
+		author_key = cli_read_key(o->author_key, true);
 	if (id_key && (author_key || !o->author_key)) {
 		ret = 0;
 		if (igvm_sign_snp(*image, *len, &who, id_key, author_key, false, &out, len, &err)) {

@@ -33,7 +33,7 @@ static void replace_image(struct blob *file, void *data, size_t len)
 
 static int add_id_block(const char *path, const struct options *o, struct blob *file)
 {
-	struct igvm_key *id_key = cli_read_private_key(o->id_key);
+	struct igvm_key *id_key = cli_read_key(o->id_key, true);
 	struct igvm_key *author_key = NULL;
 	struct igvm_error err;
 	void *out;
@@ -41,7 +41,7 @@ static int add_id_block(const char *path, const struct options *o, struct blob *
 	int ret = EXIT_FAILURE;
 
 	if (id_key && o->author_key)
-		author_key = cli_read_private_key(o->author_key);
+		author_key = cli_read_key(o->author_key, true);
 	if (id_key && (author_key || !o->author_key)) {
 		if (igvm_sign_snp(file->data, file->len, &o->identity, id_key, author_key,
 				  o->replace, &out, &len, &err)) {
@@ -100,7 +100,7 @@ static int add_signed_id_block(const char *path, const struct options *o, struct
 static int sign_document(const struct options *o, const void *document, size_t document_len,
 			 void **signature, size_t *signature_len)
 {
-	struct igvm_key *key = cli_read_private_key(o->corim_key);
+	struct igvm_key *key = cli_read_key(o->corim_key, true);
 	struct igvm_error err;
 	struct blob pem;
 	void *cert = NULL;

@@ -127,21 +127,6 @@ static int check_measurement(struct check *c)
 	return 0;
 }
 
-static struct igvm_key *read_key(const char *path)
-{
-	struct igvm_key *key;
-	struct igvm_error err;
-	struct blob pem;
-
-	if (cli_read_file(path, &pem))
-		return NULL;
-	key = igvm_key_read(pem.data, pem.len, false, &err);
-	free((void *)pem.data);
-	if (!key)
-		cli_failed_with(path, &err);
-	return key;
-}
-
 static int check_id_block(struct check *c, const u8 expected[IGVM_MAX_DIGEST])
 {
 	char text[2 * IGVM_MAX_DIGEST + 1];
@@ -183,7 +168,7 @@ static int check_id_key(struct check *c)
 		ret = check_id_block(c, c->o->id_key_digest);
 	if (ret || !c->o->id_key)
 		return ret;
-	key = read_key(c->o->id_key);
+	key = cli_read_key(c->o->id_key, false);
 	if (!key)
 		return EXIT_FAILURE;
 	ret = igvm_key_digest(key, digest) ? cli_failed("verify", "out of memory")
@@ -218,7 +203,7 @@ static int check_corim(struct check *c)
 
 	if (!c->o->corim_key)
 		return 0;
-	key = read_key(c->o->corim_key);
+	key = cli_read_key(c->o->corim_key, false);
 	if (!key)
 		return EXIT_FAILURE;
 	check_corim_with(c, key);
