@@ -1,10 +1,11 @@
 # paravisor_LIB is pure code that unit tests link natively; paravisor_MAIN needs the VTL2 kernel.
-paravisor_LIB := paravisor/acpi.c paravisor/boot.c paravisor/config.c paravisor/console.c paravisor/linux_boot.c \
+paravisor_LIB := paravisor/acpi.c paravisor/boot.c paravisor/config.c paravisor/console.c \
+	paravisor/file.c paravisor/linux_boot.c \
 	paravisor/stats.c paravisor/vmbus/relay.c paravisor/vmbus/relay_save.c \
 	paravisor/vmbus/relay_inspect.c $(addprefix paravisor/diag/, child.c conn.c control.c data.c \
 	exec_service.c inspect_service.c link.c loop.c policy.c proc.c pump.c run.c server.c service.c tree.c) \
 	paravisor/crash/filter.c paravisor/crash/maps.c paravisor/servicing/state.c
-paravisor_MAIN := paravisor/file.c paravisor/gmem.c paravisor/hostlink.c paravisor/init.c \
+paravisor_MAIN := paravisor/gmem.c paravisor/hostlink.c paravisor/init.c \
 	paravisor/inspection.c paravisor/intercept.c paravisor/klog.c paravisor/machine.c paravisor/main.c \
 	paravisor/mshv.c paravisor/paravisor.c paravisor/protect.c paravisor/report.c \
 	$(addprefix paravisor/crash/,crash_main.c device.c dump_main.c tool.c) \

@@ -4,39 +4,18 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
+
+#include "paravisor/file.h"
 
 #define TEXT_SIZE     65536u
 #define CPUS_MAX      64
 #define NAME_SIZE     64
 #define PROCESSES_MAX 256
 #define TASKS_MAX     256
-
-int proc_read(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t used = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return -1;
-	while (used < size - 1) {
-		n = read(fd, text + used, size - 1 - used);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		used += (size_t)n;
-	}
-	text[used] = 0;
-	close(fd);
-	return (int)used;
-}
 
 static int compare_int(const void *a, const void *b)
 {
@@ -68,7 +47,7 @@ bool proc_name(int pid, char *name, size_t size)
 	const char *slash;
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	if (proc_read(path, text, sizeof(text)) <= 0)
+	if (file_read_text(path, text, sizeof(text)) <= 0)
 		return false;
 	slash = strrchr(text, '/');
 	snprintf(name, size, "%s", slash ? slash + 1 : text);
@@ -98,6 +77,30 @@ static char *skip_blank(char *text)
 	return text;
 }
 
+/* The name and value of the next line "name: value" of *text; false when there is none. */
+static bool next_field(char **text, char **name, char **value)
+{
+	while ((*name = next_line(text))) {
+		char *colon = strchr(*name, ':');
+
+		if (!colon)
+			continue;
+		*colon = 0;
+		*value = skip_blank(colon + 1);
+		return true;
+	}
+	return false;
+}
+
+static void put_if_wanted(struct inspect *i, const char *const *wanted, size_t count,
+			  const char *name, const char *value)
+{
+	for (size_t k = 0; k < count; k++) {
+		if (!strcmp(name, wanted[k]))
+			inspect_u64(i, name, strtoull(value, NULL, 10));
+	}
+}
+
 void proc_describe_meminfo(struct inspect *i, char *text)
 {
 	static const char *const wanted[] = {
@@ -106,20 +109,11 @@ void proc_describe_meminfo(struct inspect *i, char *text)
 		"Slab",	      "SReclaimable", "SUnreclaim",   "KernelStack",
 		"PageTables", "VmallocUsed",  "Percpu",	      "AnonHugePages",
 	};
-	char *line;
+	char *name, *value;
 
 	inspect_level(i, INSPECT_SAFE);
-	while ((line = next_line(&text))) {
-		char *colon = strchr(line, ':');
-
-		if (!colon)
-			continue;
-		*colon = 0;
-		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++) {
-			if (!strcmp(line, wanted[k]))
-				inspect_u64(i, line, strtoull(colon + 1, NULL, 10));
-		}
-	}
+	while (next_field(&text, &name, &value))
+		put_if_wanted(i, wanted, ARRAY_SIZE(wanted), name, value);
 }
 
 /* "  24:   17   0  PCI-MSI  0-edge   name", below a line with one column for each CPU. */
@@ -201,7 +195,7 @@ static u64 run_ms(const char *folder)
 	u64 user, kernel;
 
 	snprintf(path, sizeof(path), "%s/stat", folder);
-	if (proc_read(path, text, sizeof(text)) <= 0)
+	if (file_read_text(path, text, sizeof(text)) <= 0)
 		return 0;
 	/* the name in parentheses may hold anything */
 	at = strrchr(text, ')');
@@ -218,27 +212,19 @@ static void describe_process(struct inspect *i, int pid, char *text)
 {
 	static const char *const wanted[] = {"VmSize",	"VmPeak",  "VmRSS",    "VmHWM",
 					     "RssAnon", "RssFile", "RssShmem", "Threads"};
-	char *line, folder[32];
+	char *name, *value, folder[32];
 
 	inspect_level(i, INSPECT_SAFE);
 	inspect_u64(i, "pid", (u64)pid);
 	snprintf(folder, sizeof(folder), "/proc/%d", pid);
 	inspect_counter(i, "cpu_ms", run_ms(folder));
-	while ((line = next_line(&text))) {
-		char *value = strchr(line, ':');
-
-		if (!value)
-			continue;
-		*value = 0;
-		value = skip_blank(value + 1);
-		if (!strcmp(line, "State"))
+	while (next_field(&text, &name, &value)) {
+		if (!strcmp(name, "State"))
 			inspect_text(i, "state", value);
-		else if (!strcmp(line, "PPid"))
+		else if (!strcmp(name, "PPid"))
 			inspect_u64(i, "parent", strtoull(value, NULL, 10));
-		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++) {
-			if (!strcmp(line, wanted[k]))
-				inspect_u64(i, line, strtoull(value, NULL, 10));
-		}
+		else
+			put_if_wanted(i, wanted, ARRAY_SIZE(wanted), name, value);
 	}
 }
 
@@ -332,22 +318,16 @@ static void describe_limits(struct inspect *i, int pid)
 
 static void describe_task(struct inspect *i, const char *folder)
 {
-	char path[96], text[1024], *rest = text, *line;
+	char path[96], text[1024], *rest = text, *name, *value;
 
 	inspect_counter(i, "cpu_ms", run_ms(folder));
 	snprintf(path, sizeof(path), "%s/status", folder);
-	if (proc_read(path, text, sizeof(text)) <= 0)
+	if (file_read_text(path, text, sizeof(text)) <= 0)
 		return;
-	while ((line = next_line(&rest))) {
-		char *value = strchr(line, ':');
-
-		if (!value)
-			continue;
-		*value = 0;
-		value = skip_blank(value + 1);
-		if (!strcmp(line, "Name"))
+	while (next_field(&rest, &name, &value)) {
+		if (!strcmp(name, "Name"))
 			inspect_text(i, "name", value);
-		else if (!strcmp(line, "State"))
+		else if (!strcmp(name, "State"))
 			inspect_text(i, "state", value);
 	}
 }
@@ -395,7 +375,7 @@ static bool visit_process(void *context, int pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	/* threads of the kernel have no memory of their own */
-	if (proc_read(path, status, sizeof(status)) <= 0 || !strstr(status, "\nVmSize:") ||
+	if (file_read_text(path, status, sizeof(status)) <= 0 || !strstr(status, "\nVmSize:") ||
 	    !proc_name(pid, name, sizeof(name)))
 		return true;
 	for (char *c = name; *c; c++) {
@@ -421,10 +401,11 @@ void proc_describe(struct inspect *i)
 	inspect_level(i, INSPECT_SAFE);
 	if (!text)
 		return;
-	if (inspect_enter(i, "meminfo", &dir) && proc_read("/proc/meminfo", text, TEXT_SIZE) > 0)
+	if (inspect_enter(i, "meminfo", &dir) &&
+	    file_read_text("/proc/meminfo", text, TEXT_SIZE) > 0)
 		proc_describe_meminfo(&dir, text);
 	if (inspect_enter(i, "interrupts", &dir) &&
-	    proc_read("/proc/interrupts", text, TEXT_SIZE) > 0)
+	    file_read_text("/proc/interrupts", text, TEXT_SIZE) > 0)
 		proc_describe_interrupts(&dir, text);
 	if (inspect_enter(i, "processes", &dir)) {
 		struct processes p = {.dir = &dir, .seen = calloc(PROCESSES_MAX, NAME_SIZE)};

@@ -4,8 +4,6 @@
 
 #include "common/inspect.h"
 
-/* Reads a small file, NUL-terminated. Its length, or -1 with errno. */
-int proc_read(const char *path, char *text, size_t size);
 /* Calls visit for each process, in order of their number, until it returns false. */
 void proc_each(bool (*visit)(void *context, int pid), void *context);
 /* The program's own name for itself (first word of its command line, without folders). */
