@@ -4,4 +4,5 @@ common_LIB := common/crc32.c common/log.c common/guid.c common/io.c \
 	_send.c _info.c _save.c) \
 	$(addprefix common/vmbus/,save.c ring_save.c gpadl_save.c client_save.c)
 # Wire formats of the diagnostics
-common_LIB += common/diag_run.c common/elfcore.c common/inspect.c common/protobuf.c common/saved.c common/ttrpc.c
+common_LIB += common/diag_run.c common/elfcore.c common/inspect.c common/inspect_text.c \
+	common/inspect_wire.c common/protobuf.c common/saved.c common/ttrpc.c
