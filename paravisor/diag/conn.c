@@ -21,7 +21,7 @@ struct conn {
 	struct diag_server *server;
 	struct conn *next, **link;
 	struct call *calls;
-	unsigned call_count;
+	unsigned call_count, stream_count; /* streams are calls, too */
 	struct ttrpc_receiver receiver;
 	struct pb_writer out;
 	size_t sent;
@@ -29,7 +29,7 @@ struct conn {
 	u64 id;
 	int fd;
 	u32 polled;
-	u32 ended_stream; /* the last call that took data and has ended */
+	u32 newest_stream; /* the highest number of a call that took data */
 	bool read_end, broken, congested;
 	u8 in[READ_SIZE];
 };
@@ -44,7 +44,7 @@ static void free_call(struct call *call)
 	if (call->release)
 		call->release(call);
 	if (call->data)
-		call->conn->ended_stream = call->stream;
+		call->conn->stream_count--;
 	loop_disarm(&call->timer);
 	*call->link = call->next;
 	if (call->next)
@@ -142,6 +142,21 @@ void call_malformed(struct call *call)
 	call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed payload");
 }
 
+bool call_stream(struct call *call,
+		 void (*data)(struct call *call, u8 flags, struct pb_bytes message),
+		 void (*writable)(struct call *call))
+{
+	struct conn *conn = call->conn;
+
+	if (conn->stream_count >= CALLS_MAX)
+		return false;
+	conn->stream_count++;
+	conn->newest_stream = MAX(conn->newest_stream, call->stream);
+	call->data = data;
+	call->writable = writable;
+	return true;
+}
+
 void call_data(struct call *call, struct pb_bytes message)
 {
 	struct conn *conn = call->conn;
@@ -183,7 +198,7 @@ void call_defer(struct call *call, void (*release)(struct call *call))
 	loop_arm(&call->server->loop, &call->timer, at);
 }
 
-/* Data of a call that waits for it, or has just ended. */
+/* Data of a call that waits for it, or waited: they may have crossed its end. */
 static bool handle_data(const struct conn *conn, const struct ttrpc_frame *frame)
 {
 	struct call *call = conn->calls;
@@ -191,11 +206,12 @@ static bool handle_data(const struct conn *conn, const struct ttrpc_frame *frame
 	while (call && call->stream != frame->stream)
 		call = call->next;
 	if (!call)
-		return frame->stream == conn->ended_stream;
+		return frame->stream <= conn->newest_stream;
 	if (!call->data)
 		return false;
 	if (frame->oversized)
-		call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "data of more than %u bytes", REQUEST_MAX);
+		call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "data of more than %u bytes",
+			  REQUEST_MAX);
 	else
 		call->data(call, frame->flags, frame->body);
 	return true;
@@ -233,14 +249,16 @@ static void handle_frame(struct conn *conn, const struct ttrpc_frame *frame)
 	} else if (!ttrpc_parse_request(frame->body, &request)) {
 		call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");
 	} else {
-			call->timeout_ns = request.timeout_ns;
+		call->timeout_ns = request.timeout_ns;
 		service_call(call, &request);
 	}
 }
 
 static bool paused(const struct conn *conn)
 {
-	return conn->call_count >= CALLS_MAX || conn->out.used - conn->sent > REPLIES_PAUSE;
+	/* streams wait for what comes next: that many are refused instead */
+	return conn->call_count - conn->stream_count >= CALLS_MAX ||
+	       conn->out.used - conn->sent > REPLIES_PAUSE;
 }
 
 static void handle_input(struct conn *conn)
@@ -256,6 +274,26 @@ static void handle_input(struct conn *conn)
 		else if (conn->receiver.failed)
 			conn->broken = true;
 	}
+}
+
+/* Its calls may send again, each time another of them first: it may take all the room. */
+static void wake_streams(struct conn *conn)
+{
+	struct call *first = conn->calls, **last = &conn->calls;
+
+	conn->congested = false;
+	for (struct call *call = first; call; call = call->next) {
+		if (call->writable)
+			call->writable(call);
+		last = &call->next;
+	}
+	if (!first || !first->next)
+		return;
+	conn->calls = first->next;
+	conn->calls->link = &conn->calls;
+	*last = first;
+	first->next = NULL;
+	first->link = last;
 }
 
 static void write_out(struct conn *conn)
@@ -275,13 +313,8 @@ static void write_out(struct conn *conn)
 	conn->sent = conn->out.used = 0;
 	if (conn->out.size > REPLIES_PAUSE)
 		pb_writer_free(&conn->out);
-	if (!conn->congested)
-		return;
-	conn->congested = false;
-	for (struct call *call = conn->calls; call; call = call->next) {
-		if (call->writable)
-			call->writable(call);
-	}
+	if (conn->congested)
+		wake_streams(conn);
 }
 
 /* Does what can be done now, and asks for the events that let it go on. */

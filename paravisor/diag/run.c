@@ -33,6 +33,7 @@ struct run {
 	u8 *input; /* RUN_WINDOW bytes, when there has been any */
 	size_t at, used;
 	u64 taken; /* bytes of input without credit yet */
+	int first; /* the output whose turn it is: it may take all the room that there is */
 	bool input_end;
 	int code;
 };
@@ -137,8 +138,9 @@ static void on_task(struct loop_task *task)
 {
 	struct run *run = (struct run *)((u8 *)task - offsetof(struct run, task));
 
-	take_output(run, CHILD_STDOUT);
-	take_output(run, CHILD_STDERR);
+	take_output(run, run->first);
+	run->first = CHILD_STDOUT + CHILD_STDERR - run->first;
+	take_output(run, run->first);
 	check_end(run);
 }
 
@@ -231,8 +233,14 @@ void run_start(struct call *call, const struct child_spec *spec)
 	struct diag_server *server = call->server;
 	struct run_event event = {0};
 	int end[CHILD_STREAMS];
-	struct run *run = calloc(1, sizeof(*run));
+	struct run *run;
 
+	if (!call_stream(call, on_data, on_writable)) {
+		call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "%u programs on one connection",
+			  CALLS_MAX);
+		return;
+	}
+	run = calloc(1, sizeof(*run));
 	errno = ENOMEM;
 	if (run)
 		run->child = child_start(&server->children, spec, end);
@@ -244,9 +252,8 @@ void run_start(struct call *call, const struct child_spec *spec)
 	}
 	run->call = call;
 	run->task.run = on_task;
+	run->first = CHILD_STDOUT;
 	call->run = run;
-	call->data = on_data;
-	call->writable = on_writable;
 	for (int i = 0; i < CHILD_STREAMS; i++) {
 		run->stream[i] = (struct run_stream){{on_stream}, run, end[i]};
 		if (end[i] >= 0 &&

@@ -13,7 +13,7 @@
 #define DIAG_PORT_DATA	  2
 
 #define CONNECTIONS_MAX 64
-#define CALLS_MAX	64		    /* at a time, of one connection */
+#define CALLS_MAX	64		    /* at a time, of one connection; also of streams */
 #define REQUEST_MAX	(1u * 1024 * 1024)  /* bytes; nobody asks for more than a few KiB */
 #define REPLIES_MAX	(24u * 1024 * 1024) /* bytes that wait for a peer that does not read */
 #define REPLIES_PAUSE	(1u * 1024 * 1024)  /* above that no more requests are read */
@@ -62,9 +62,8 @@ struct call {
 	void (*timeout)(struct call *call);
 	/* releases what the call waits for; before it is freed in any case */
 	void (*release)(struct call *call);
-	/* NULL where no data is expected: a message of the caller's, and what came with it */
+	/* NULL where no data is expected: see call_stream */
 	void (*data)(struct call *call, u8 flags, struct pb_bytes message);
-	/* what has gone out makes room again, after call_congested; may not end the call */
 	void (*writable)(struct call *call);
 	struct inspect_job *job;
 	struct run *run;
@@ -81,6 +80,14 @@ void call_fail(struct call *call, enum ttrpc_code code, const char *format, ...)
 /* The answer comes later: starts the clock of the request. */
 void call_defer(struct call *call, void (*release)(struct call *call));
 u64 call_connection(const struct call *call);
+/*
+ * Makes it a stream. data: a message of the caller's, and the flags that came with it. writable:
+ * what has gone out makes room again, after call_congested; may not end the call. False if the
+ * connection has too many of them.
+ */
+bool call_stream(struct call *call,
+		 void (*data)(struct call *call, u8 flags, struct pb_bytes message),
+		 void (*writable)(struct call *call));
 /* Sends a message of the call's stream before its end. */
 void call_data(struct call *call, struct pb_bytes message);
 /* So much waits for the peer that data has to wait for call->writable. */

@@ -137,6 +137,47 @@ def test_a_peer_that_does_not_read():
         other.close()
 
 
+def test_one_connection_for_all():
+    with Server() as server:
+        client = Client(server.path)
+        # one that always has output leaves room for the others
+        quiet = Run(client, "sh", "-c", "sleep 0.3; echo quiet; exit 3")
+        for _ in range(10):
+            Run(client, "yes")
+        end = time.monotonic() + 10
+        while quiet.stream not in client.replies:
+            check(time.monotonic() < end, "it gets its turn", quiet.__dict__)
+            client.receive()
+        check(quiet.end() == (3, b"quiet\n", b""), "quiet")
+        client.close()
+        # and so for the program's other output: with a pipe that is never empty
+        client = Client(server.path)
+        busy = Run(client, "python3", "-c", "import fcntl, os, threading, time\nfcntl.fcntl(1, 1031, 1 << 20)\n"
+                   "threading.Timer(0.3, lambda: os.write(2, b'quiet')).start()\nwhile 1: os.write(1, bytes(1 << 20))")
+        end = time.monotonic() + 10
+        while not busy.err:
+            check(time.monotonic() < end, "it gets its turn", len(busy.out))
+            client.receive()
+        client.close()
+        # so many at a time, and there is still room for their input, and for other calls
+        client = Client(server.path)
+        runs = [Run(client, "cat") for _ in range(64)]
+        refused = Run(client, "cat")
+        refused.feed(b"written before the answer was read")
+        fails(8, refused, "64 programs")
+        check(client.call("diag.OpenhclDiag", "Ping") == b"", "the connection is free")
+        for run in runs:
+            run.feed(b"in")
+        for run in runs:
+            run.close()
+            check(run.end() == (0, b"in", b""), "the end of one")
+        # what crosses the end of either is not answered
+        for run in runs:
+            run.feed(b"late")
+        check(Run(client, "echo", "more").end()[1] == b"more\n", "room again")
+        client.close()
+
+
 def test_a_program_that_does_not_read():
     with Server() as server:
         client = Client(server.path)
@@ -228,11 +269,11 @@ def test_client_dies():
     with Server() as server:
         fds = server.fds()
         for words, options in ((("sleep", "1000"), {}), (("sh",), {"tty": True}), (("yes",), {"tty": True}),
-                               (("sh", "-c", "trap '' HUP; sleep 1000"), {}), (("sh", "-c", "yes"), {}),
+                               (("sh", "-c", "trap '' HUP; echo up; sleep 1000"), {}), (("sh", "-c", "yes"), {}),
                                (("sh", "-c", "cat; sleep 1000"), {}), (("sleep", "1000"), {"streams": (0, 0, 0)})):
             client = Client(server.path)
             run = Run(client, *words, **options)
-            run.until(lambda r: r.pid)
+            run.until(lambda r: r.out if "echo up" in words[-1] else r.pid)
             check(server.children() == [run.pid], f"{words} runs")
             client.close()
             server.settle(fds, f"after {words}")
