@@ -69,12 +69,7 @@ void diag_client_close(struct diag_client *client)
 	client->control = -1;
 	ttrpc_receiver_free(&client->receiver);
 	pb_writer_free(&client->out);
-	while (client->replies) {
-		struct diag_reply *next = client->replies->next;
-
-		diag_reply_free(client->replies);
-		client->replies = next;
-	}
+	diag_discard(client);
 }
 
 __attribute__((format(printf, 2, 3))) static int fail(struct diag_client *client,
@@ -243,6 +238,7 @@ bool diag_flush(struct diag_client *client)
 		if (n < 0 && errno == EAGAIN)
 			return true;
 		if (n < 0 && errno != EINTR) {
+			client->out.used = client->out_sent = 0;
 			fail(client, "connection lost");
 			return false;
 		}
@@ -312,6 +308,16 @@ static struct pb_bytes copy_bytes(struct pb_bytes bytes)
 	return (struct pb_bytes){copy, bytes.size};
 }
 
+/* Could it be the answer to a request? Others would only fill our memory. */
+static bool is_expected(const struct diag_client *client, u32 stream)
+{
+	const struct diag_reply *reply = client->replies;
+
+	while (reply && reply->stream != stream)
+		reply = reply->next;
+	return stream & 1 && stream <= client->last_stream && !reply;
+}
+
 static void keep_reply(struct diag_client *client, const struct ttrpc_frame *frame)
 {
 	struct diag_reply *reply = calloc(1, sizeof(*reply));
@@ -357,13 +363,23 @@ bool diag_receive(struct diag_client *client)
 	while (ttrpc_receive(&client->receiver, &input, &frame)) {
 		if (frame.type == TTRPC_DATA && client->data && !frame.oversized)
 			client->data(client->data_context, frame.stream, frame.body);
-		else
+		else if (is_expected(client, frame.stream))
 			keep_reply(client, &frame);
 	}
 	if (n > 0 && !client->receiver.failed)
 		return true;
 	fail(client, "connection lost");
 	return false;
+}
+
+void diag_discard(struct diag_client *client)
+{
+	while (client->replies) {
+		struct diag_reply *next = client->replies->next;
+
+		diag_reply_free(client->replies);
+		client->replies = next;
+	}
 }
 
 struct diag_reply *diag_take(struct diag_client *client, u32 stream)

@@ -73,12 +73,17 @@ u32 diag_open(struct diag_client *client, const char *service, const char *metho
 	      const struct pb_writer *payload);
 /* flags as of ttrpc_write_data. False with client->error. */
 bool diag_send_data(struct diag_client *client, u32 stream, u8 flags, struct pb_bytes message);
-/* Sends more of what waits, when client->control is writable. False when the connection is lost. */
+/*
+ * Sends more of what waits, when client->control is writable. False when the connection takes no
+ * more; then nothing waits. What has arrived before can still be received.
+ */
 bool diag_flush(struct diag_client *client);
 /* Does anything wait to be sent? */
 bool diag_unsent(const struct diag_client *client);
 /* Reads what has arrived on client->control, without waiting. False when the connection is lost. */
 bool diag_receive(struct diag_client *client);
+/* Forgets the answers that nobody has taken. */
+void diag_discard(struct diag_client *client);
 /* The answer, if it is there; then the caller's. */
 struct diag_reply *diag_take(struct diag_client *client, u32 stream);
 void diag_reply_free(struct diag_reply *reply);

@@ -92,27 +92,26 @@ static void send_window(struct session *s)
 	pb_writer_free(&w);
 }
 
-static void put_terminal(const struct session *s, struct pb_writer *w)
+static void put_terminal(struct session *s, struct pb_writer *w)
 {
 	const char *term = getenv("TERM");
 	char text[16];
-	u16 rows, columns;
 	size_t mark;
 
 	pb_put_u64(w, 3, 1);
 	put_variable(w, "TERM", term && *term ? term : "xterm-256color");
-	if (!terminal_size(&rows, &columns))
+	if (!terminal_size(&s->rows, &s->columns))
 		return;
 	if (s->attached) {
 		mark = pb_begin(w, EXEC_WINDOW_FIELD);
-		pb_put_u64(w, 1, rows);
-		pb_put_u64(w, 2, columns);
+		pb_put_u64(w, 1, s->rows);
+		pb_put_u64(w, 2, s->columns);
 		pb_end(w, mark);
 		return;
 	}
-	snprintf(text, sizeof(text), "%u", rows);
+	snprintf(text, sizeof(text), "%u", s->rows);
 	put_variable(w, "LINES", text);
-	snprintf(text, sizeof(text), "%u", columns);
+	snprintf(text, sizeof(text), "%u", s->columns);
 	put_variable(w, "COLUMNS", text);
 }
 
@@ -124,7 +123,7 @@ static bool wanted(const struct session *s, int i)
 }
 
 /* The whole request; id: of the streams, 0 = none. */
-static void put_request(const struct session *s, struct pb_writer *w, const u64 id[STREAMS])
+static void put_request(struct session *s, struct pb_writer *w, const u64 id[STREAMS])
 {
 	pb_writer_init(w, REQUEST_MAX);
 	pb_raw(w, s->request.data, s->request.used);
@@ -150,8 +149,7 @@ static void on_event(void *context, u32 stream, struct pb_bytes message)
 		pb_raw(&s->stream[OUT + i].buffer, event.text[i].data, event.text[i].size);
 	if (add_overflow(s->credit, event.credit, &s->credit))
 		s->credit = UINT64_MAX;
-	if (event.input_closed)
-		s->stream[IN].from = -1;
+	s->input_closed |= event.input_closed;
 }
 
 enum start { STARTED, FAILED, NOT_HERE };
@@ -188,7 +186,9 @@ static enum start start_attached(struct session *s)
 			polled.events |= POLLOUT;
 		if (poll(&polled, 1, -1) < 0 && errno == EINTR)
 			continue;
-		if (!diag_flush(s->client) || !diag_receive(s->client)) {
+		/* a reason may have come before the end of the connection */
+		diag_flush(s->client);
+		if (!diag_receive(s->client)) {
 			log_error("%s", s->client->error);
 			return FAILED;
 		}
@@ -238,6 +238,7 @@ static enum start start_connected(struct session *s)
 	bool good;
 
 	s->attached = false;
+	s->client->data = NULL;
 	if (!open_streams(s, id))
 		return FAILED;
 	put_request(s, &w, id);
@@ -294,9 +295,11 @@ static void end_stream(struct session *s, int i)
 	 * what it still has to tell us.
 	 */
 	stream->from = -1;
-	if (i == IN && s->attached)
+	if (i != IN || s->input_closed)
+		return;
+	if (s->attached)
 		send_input(s, 0);
-	else if (i == IN && stream->to >= 0)
+	else if (stream->to >= 0)
 		shutdown(stream->to, SHUT_WR);
 }
 
@@ -310,7 +313,7 @@ static bool read_stream(struct session *s, int i)
 	ssize_t n;
 
 	/* terminal_escape can make one byte more of it */
-	if (i == IN && s->attached)
+	if (i == IN && s->attached && !s->input_closed)
 		size = (size_t)MIN(s->credit - 1, s->escape ? (u64)PIECE : INPUT_PIECE);
 	n = read(stream->from, piece, size);
 	size = n > 0 ? (size_t)n : 0;
@@ -323,6 +326,8 @@ static bool read_stream(struct session *s, int i)
 	}
 	if (i == IN && s->escape)
 		size = terminal_escape(&s->escape_state, piece, size, &leave);
+	if (i == IN && s->input_closed)
+		size = 0;
 	stream->at = stream->buffer.used = 0;
 	pb_raw(&stream->buffer, piece, size);
 	if (i == IN && s->attached && size)
@@ -350,7 +355,7 @@ static bool write_stream(struct session *s, int i)
 	stream->at = stream->buffer.used = 0;
 	if (i == IN) {
 		/* the program has closed its input */
-		stream->from = -1;
+		s->input_closed = true;
 		return true;
 	}
 	return false;
@@ -381,26 +386,30 @@ static int handle_signal(struct session *s)
 	return s->signal_stream ? -1 : 128 + s->last_signal;
 }
 
-/* Has the signal been passed on? -1: go on; else how we end: the server knows no signals. */
+/*
+ * Has the signal been passed on? -1: go on; else how we end: the server knows no signals. One that
+ * did not reach the program, as only its output is left, counts as not taken.
+ */
 static int take_signal_reply(struct session *s)
 {
 	struct diag_reply *reply = s->signal_stream ? diag_take(s->client, s->signal_stream) : NULL;
-	bool unknown;
+	enum ttrpc_code code;
 
 	if (!reply)
 		return -1;
-	unknown = reply->code == TTRPC_UNIMPLEMENTED;
+	code = reply->code;
 	diag_reply_free(reply);
-	s->signal_stream = 0;
-	return unknown ? 128 + s->last_signal : -1;
+	if (code == TTRPC_OK)
+		s->signal_stream = 0;
+	return code == TTRPC_UNIMPLEMENTED ? 128 + s->last_signal : -1;
 }
 
-static int exit_code(const struct diag_reply *reply)
+static int exit_code(const struct session *s, const struct diag_reply *reply)
 {
 	u64 code;
 
 	if (reply->code != TTRPC_OK) {
-		diag_report("Wait", reply);
+		diag_report(s->attached ? "Run" : "Wait", reply);
 		return SESSION_UNKNOWN;
 	}
 	return pb_find_u64(reply->payload, 1, &code) ? (int)(code & 0xff) : SESSION_UNKNOWN;
@@ -413,20 +422,20 @@ static int take_exit_code(struct session *s, int code)
 
 	if (!reply)
 		return code;
-	code = exit_code(reply);
+	code = exit_code(s, reply);
 	diag_reply_free(reply);
 	return code;
 }
 
 /* What to wait for with a stream. */
-static struct pollfd stream_events(const struct session *s, int i, bool ended)
+static struct pollfd stream_events(const struct session *s, int i)
 {
 	const struct session_stream *stream = &s->stream[i];
 	bool full = waiting(stream);
 
-	/* nobody reads it any more */
-	if (i == IN && ended)
-		return (struct pollfd){.fd = -1};
+	/* "~." still has to get the user out */
+	if (i == IN && s->input_closed)
+		return (struct pollfd){.fd = s->escape ? stream->from : -1, .events = POLLIN};
 	if (i == IN && s->attached && (s->credit < 2 || diag_unsent(s->client)))
 		return (struct pollfd){.fd = -1};
 	return (struct pollfd){.fd = full ? stream->to : stream->from,
@@ -448,8 +457,9 @@ static struct pollfd control_events(const struct session *s, bool ended)
 
 static bool control_ready(struct session *s, short events)
 {
-	if (events & POLLOUT && !diag_flush(s->client))
-		return false;
+	/* what has come before the end of the connection still counts */
+	if (events & POLLOUT)
+		diag_flush(s->client);
 	if (events & ~POLLOUT && !diag_receive(s->client))
 		return false;
 	if (!s->stream[OUT].buffer.failed && !s->stream[ERR].buffer.failed)
@@ -469,10 +479,14 @@ static int move_streams(struct session *s)
 		int result;
 
 		code = take_exit_code(s, code);
+		diag_discard(s->client);
+		s->input_closed |= code >= 0;
+		if (s->input_closed)
+			s->stream[IN].at = s->stream[IN].buffer.used = 0;
 		if (code >= 0 && out->from < 0 && err->from < 0 && !waiting(out) && !waiting(err))
 			return code;
 		for (int i = 0; i < STREAMS; i++)
-			polled[i] = stream_events(s, i, code >= 0);
+			polled[i] = stream_events(s, i);
 		polled[STREAMS] = control_events(s, code >= 0);
 		polled[STREAMS + 1] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
 		if (poll(polled, STREAMS + 2, -1) < 0 && errno != EINTR)
@@ -531,6 +545,7 @@ int session_run(struct session *s)
 {
 	enum start started = NOT_HERE;
 	int code = SESSION_UNKNOWN;
+	u16 rows, columns;
 
 	s->no_input |= !s->tty && input_is_null_device();
 	/* a program that is to have sockets needs connections of its own */
@@ -542,6 +557,10 @@ int session_run(struct session *s)
 		s->signal_fd = catch_signals();
 		if (s->tty && isatty(STDIN_FILENO) && !s->no_input)
 			s->escape = terminal_raw(false);
+		/* it may have changed before the signal was caught */
+		if (s->tty && terminal_size(&rows, &columns) &&
+		    (rows != s->rows || columns != s->columns))
+			send_window(s);
 		code = move_streams(s);
 		terminal_restore();
 	}

@@ -21,8 +21,10 @@ struct session {
 	/* the rest is the session's own */
 	struct diag_client *client;
 	struct session_stream stream[SESSION_STREAMS];
-	bool attached; /* the streams flow in the call */
+	bool attached;	   /* the streams flow in the call */
+	bool input_closed; /* nobody takes input any more */
 	bool escape;
+	u16 rows, columns; /* of the terminal, as the program was told at its start */
 	int escape_state, signal_fd, last_signal;
 	u64 pid, credit;
 	u32 call;	   /* whose answer is the exit code */

@@ -16,7 +16,7 @@ import termios
 import threading
 import time
 
-from diagnostics import PARAPET, Proxy, Server, data, fields, number, varint
+from diagnostics import PARAPET, Proxy, Server, data, fields, number, read_line, varint
 from harness import check, timeout
 
 
@@ -103,6 +103,39 @@ def test_exec():
         running.stdout.close()
 
 
+def test_exec_without_standard_streams():
+    with Server() as server:
+        def shell(command):
+            done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+                                  env={**os.environ, "PARAPET_VM": server.path, "P": PARAPET})
+            return done.returncode, done.stdout
+        # a closed one is /dev/null, and not the connection
+        check(shell("$P exec sh -c 'cat; echo out; exit 3' <&-") == (3, b"out\n"), "no input")
+        check(shell("$P exec sh -c 'read a; echo $a; exit 3' >&- <<<text") == (3, b""), "no output")
+        check(shell("$P exec sh -c 'echo out; echo err >&2; exit 3' 2>&-") == (3, b"out\n"), "no error")
+        check(shell("$P exec sh -c 'cat; echo out; echo err >&2; exit 3' <&- >&- 2>&-") == (3, b""), "none")
+        check(shell("$P exec cat </tmp") == (0, b""), "a directory is no input")
+        check(shell("$P exec echo out >/dev/full")[0] == 128 + signal.SIGPIPE, "nowhere to go")
+        check(shell("$P exec sh -c 'exec >&- 2>&- <&-; sleep 0.2; exit 3' </dev/zero") == (3, b""), "its streams closed")
+
+
+def test_exec_whose_output_is_held():
+    """The program has ended, somebody else has its output: Ctrl-C is a way out."""
+    with Server() as server:
+        fds = server.fds()
+        held = subprocess.Popen([PARAPET, "exec", server.path, "sh", "-c", "sleep 5 & echo up; exit 3"],
+                                stdout=subprocess.PIPE)
+        check(held.stdout.readline() == b"up\n", "up")
+        time.sleep(0.2)
+        held.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        check(held.poll() is None, "the first does not reach the program")
+        held.send_signal(signal.SIGINT)
+        check(held.wait(3) == 128 + signal.SIGINT, "the second ends the command", held.returncode)
+        held.stdout.close()
+        server.settle(fds, "what it left")
+
+
 def test_usage():
     with Server() as server:
         names = re.findall(r"^  ([a-z-]+) ", subprocess.run(
@@ -147,6 +180,13 @@ def test_shell_on_a_terminal():
         shell.type(".")
         check(shell.end() == 128 + signal.SIGHUP, "left by ~.")
         server.settle(fds + 2, "a shell that was left")
+        # also from a program that takes no input any more
+        shell = Terminal(server, "exec", "-t", "sh", "-c", "trap '' HUP; echo up; exec <&- >&- 2>&-; exec sleep 1000")
+        shell.until(rb"up\r\n")
+        time.sleep(0.3)
+        shell.type("lost\r\x03\r~.")
+        check(shell.end() == 128 + signal.SIGHUP, "left by ~.")
+        server.settle(fds + 2, "a program without its terminal")
         killed = Terminal(server, "shell", "-e", "PS1=ready> ")
         killed.until(rb"ready> ")
         killed.type("sleep 1000\r")
@@ -428,6 +468,178 @@ def test_foreign_signal():
                 process.send_signal(signal.SIGTERM)
                 time.sleep(0.3)
             check(process.wait(10) == 128 + signal.SIGTERM, "it ends", (hangs, process.returncode))
+
+
+class Scripted:
+    """Has Run, and then does what script(sock, stream) says; without a proxy, which may lose what it holds."""
+    def __init__(self, script):
+        self.folder = tempfile.mkdtemp(prefix="parapet-diag-")
+        self.path, self.script = self.folder + "/vm.sock", script
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(1)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            sock, _ = self.listener.accept()
+            check(read_line(sock) == b"CONNECT 1\n", "one connection")
+            sock.sendall(b"OK 1\n")
+            size, stream, kind, flags = struct.unpack(">IIBB", sock.recv(10, socket.MSG_WAITALL))
+            request = dict(fields(sock.recv(size, socket.MSG_WAITALL)))
+            check((kind, flags, request[2]) == (1, 2, b"Run"), "a stream", request)
+            self.script(sock, stream)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        shutil.rmtree(self.folder)
+
+
+def frame(stream, kind, body):
+    return struct.pack(">IIBB", len(body), stream, kind, 0) + body
+
+
+def event(stream, *parts):
+    return frame(stream, 3, b"".join(parts))
+
+
+def until_closed(sock):
+    while sock.recv(65536):
+        pass
+
+
+def test_run_that_ends():
+    """The connection ends in each state."""
+    up, done = number(1, 77), ok(number(1, 9))
+    for name, answer, wanted in (
+            ("at once", lambda s: b"", (125, b"")),
+            ("in a header", lambda s: event(s, up)[:5], (125, b"")),
+            ("running", lambda s: event(s, up) + event(s, data(2, "x")), (125, b"x")),
+            ("in an answer", lambda s: event(s, up) + event(s, data(2, "x")) + frame(s, 2, done)[:-1], (125, b"x")),
+            ("after a refusal", lambda s: frame(s, 2, data(1, number(1, 2) + data(2, "no"))), (125, b"")),
+            ("answer without a pid", lambda s: frame(s, 2, done), (125, b"")),
+            ("all of it", lambda s: event(s, up) + event(s, data(2, bytes(60000))) + frame(s, 2, done),
+             (9, bytes(60000)))):
+        def script(sock, stream, answer=answer):
+            sock.sendall(answer(stream))
+            sock.close()
+        # with input that the connection does not take, too
+        for stdin in (b"", bytes(1 << 20)):
+            with Scripted(script) as server:
+                code, out, err = client(server, "exec", "prog", stdin=stdin, limit=20)
+                check((code, out) == wanted, name, (code, len(out), err))
+                check(code == 9 or err.startswith(b"parapet: error: "), name, err)
+
+
+def test_run_that_hangs():
+    """Ctrl-C is a way out of whatever the server does, or does not."""
+    def silent(sock, stream):
+        until_closed(sock)
+
+    def deaf(sock, stream):
+        sock.sendall(event(stream, number(1, 77)) + event(stream, number(4, 1 << 63)) * 2)
+        time.sleep(30)
+
+    def no_credit(sock, stream):
+        sock.sendall(event(stream, number(1, 77)))
+        until_closed(sock)
+
+    def no_pid(sock, stream):
+        with contextlib.suppress(OSError):
+            while True:
+                sock.sendall(event(stream, data(2, bytes(16384))))
+
+    def chatty(sock, stream):
+        sock.sendall(event(stream, number(1, 77)))
+        no_pid(sock, stream)
+    for script, wanted, blocked in ((silent, -signal.SIGINT, False), (no_pid, -signal.SIGINT, False),
+                                    (deaf, 130, False), (no_credit, 130, False), (chatty, 130, False),
+                                    (chatty, 130, True)):
+        with Scripted(script) as server, open("/dev/zero", "rb") as zero:
+            process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=zero,
+                                       stdout=subprocess.PIPE if blocked else subprocess.DEVNULL)
+            for _ in range(2):
+                time.sleep(0.5)
+                check(process.poll() in (None, wanted), f"{script.__name__} runs", process.returncode)
+                process.send_signal(signal.SIGINT)
+            check(process.wait(10) == wanted, script.__name__, process.returncode)
+            if blocked:
+                process.stdout.close()
+    # and ~. of a terminal, whose program takes no input
+    for more in (b"", number(5, 1)):
+        with Scripted(lambda sock, stream, more=more: (sock.sendall(event(stream, number(1, 77), data(2, "up"), more)),
+                                                       until_closed(sock))) as server:
+            shell = Terminal(server, "shell", "-t")
+            shell.until(b"up")
+            shell.type("text\r~.")
+            check(shell.end() == 128 + signal.SIGHUP, "left by ~.", more)
+
+
+def test_run_resized_at_its_start():
+    asked, resized, seen = threading.Event(), threading.Event(), []
+
+    def script(sock, stream):
+        asked.set()
+        resized.wait(20)
+        sock.sendall(event(stream, number(1, 77)))
+        size, *_ = struct.unpack(">IIBB", sock.recv(10, socket.MSG_WAITALL))
+        seen.append(dict(fields(sock.recv(size, socket.MSG_WAITALL))))
+        sock.sendall(frame(stream, 2, ok(number(1, 9))))
+        until_closed(sock)
+    with Scripted(script) as server:
+        shell = Terminal(server, "shell", "-t", rows=30, columns=100)
+        check(asked.wait(20), "the request")
+        shell.resize(44, 99)
+        time.sleep(0.2)
+        resized.set()
+        check(shell.end() == 9, "code")
+        check(seen and seen[0][2] == b"WindowSize" and seen[0][3] == number(1, 77) + number(2, 44) + number(3, 99),
+              "the new size", seen)
+
+
+def test_run_of_a_hostile_server():
+    def run(*frames):
+        """(exit code, output, the most memory in KiB)"""
+        measured = threading.Event()
+
+        def script(sock, stream):
+            sock.sendall(b"".join(f(stream) for f in frames) + event(stream, data(2, ".")))
+            measured.wait(20)
+            sock.sendall(frame(stream, 2, ok(number(1, 9))))
+            until_closed(sock)
+        with Scripted(script) as server:
+            process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE)
+            out, most = b"", 0
+            while not out.endswith(b".") and (piece := os.read(process.stdout.fileno(), 65536)):
+                out += piece
+            if out:
+                with open(f"/proc/{process.pid}/status") as f:
+                    most = int(re.search(r"VmHWM:\s+(\d+)", f.read())[1])
+            measured.set()
+            out += process.stdout.read()
+            process.stdout.close()
+            return process.wait(20), out, most
+
+    def up(stream):
+        return event(stream, number(1, 77))
+    code, out, usual = run(up)
+    check((code, out) == (9, b"."), "usual", (code, out))
+    # what it was not asked for: of other calls, events of none, twice, unknown fields
+    odd = [lambda s: event(s + 2, data(2, "no")), lambda s: event(s, data(9, "x"), UNKNOWN), lambda s: event(s),
+           lambda s: event(s, number(4, 0), number(1, 1 << 63)), lambda s: event(s, b"\xff"), lambda s: frame(s, 7, b"")]
+    check(run(up, *odd[:5], lambda s: event(s, data(2, "yes")))[:2] == (9, b"yes."), "ignored")
+    check(run(up, odd[5])[0] == 125, "no answer of that type")
+    check(run(up, lambda s: struct.pack(">IIBB", 1 << 25, s, 3, 0) + bytes(1 << 25))[0] == 125, "too large")
+    for name, flood in (("no call", lambda s: frame(1001, 2, ok()) * 300000),
+                        ("even", lambda s: frame(2, 2, ok()) * 300000),
+                        ("data of no call", lambda s: frame(1001, 3, b"") * 300000),
+                        ("text of no call", lambda s: event(1001, data(2, bytes(1 << 20))) * 20)):
+        code, out, used = run(up, flood)
+        check((code, out) == (9, b".") and used - usual < 16384, name, (code, out[:100], used, usual))
 
 
 def test_foreign_inspect():
