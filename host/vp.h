@@ -1,4 +1,4 @@
-/* One virtual processor: its thread, its run loop, and the switch between its VTLs. */
+/* One virtual processor: its thread and its run loop. */
 #ifndef PARAPET_HOST_VP_H
 #define PARAPET_HOST_VP_H
 
