@@ -46,9 +46,16 @@ struct vmbus_client {
 
 /* One that we speak. */
 bool vclient_version_known(u32 version);
+/* Asks for the newest version below `below` that the host may take. False: there is none left. */
+bool vclient_try_next(struct vmbus_client *c, u32 below);
+/* At the end of a connection. */
+void vclient_forget_all(struct vmbus_client *c);
+/* A channel that has been offered and not released; NULL: there is none of that id. */
+struct client_channel *vclient_known(struct vmbus_client *c, u32 id);
 /* channel, state < 0: any. NULL: none. */
 struct client_gpadl *vclient_find_gpadl(struct vmbus_client *c, int channel, u32 id, int state);
 /* Found first from then on. NULL without memory. */
 struct client_gpadl *vclient_add_gpadl(struct vmbus_client *c, u16 channel, u32 id);
+void vclient_drop_gpadl(struct vmbus_client *c, struct client_gpadl *g);
 
 #endif
