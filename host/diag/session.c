@@ -9,6 +9,7 @@
 #include "host/diag/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -165,7 +166,7 @@ static enum start start_attached(struct session *s)
 	for (int i = 0; i < STREAMS; i++) {
 		id[i] = wanted(s, i);
 		if (id[i])
-			s->stream[i].to = i == OUT ? STDOUT_FILENO : STDERR_FILENO;
+			s->stream[i].to = s->output[i];
 	}
 	s->stream[IN].from = wanted(s, IN) ? STDIN_FILENO : -1;
 	s->stream[IN].to = -1;
@@ -224,7 +225,7 @@ static bool open_streams(struct session *s, u64 id[STREAMS])
 			continue;
 		id[i] = data[count].id;
 		s->stream[i].from = i == IN ? STDIN_FILENO : fd;
-		s->stream[i].to = i == IN ? fd : i == OUT ? STDOUT_FILENO : STDERR_FILENO;
+		s->stream[i].to = i == IN ? fd : s->output[i];
 	}
 	return true;
 }
@@ -532,6 +533,22 @@ static int catch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/*
+ * A terminal makes the writer wait although poll calls it writable, and a wait there would hold
+ * back Ctrl-C. So it is opened once more: a flag set on fd itself would be set for all who share
+ * it.
+ */
+static int output_for(int fd)
+{
+	char path[32];
+	int again = -1;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (isatty(fd))
+		again = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return again < 0 ? fd : again;
+}
+
 /* Then the program gets VTL2's own. */
 static bool input_is_null_device(void)
 {
@@ -548,6 +565,8 @@ int session_run(struct session *s)
 	u16 rows, columns;
 
 	s->no_input |= !s->tty && input_is_null_device();
+	s->output[OUT] = output_for(STDOUT_FILENO);
+	s->output[ERR] = output_for(STDERR_FILENO);
 	/* a program that is to have sockets needs connections of its own */
 	if (s->tty || !s->raw)
 		started = start_attached(s);

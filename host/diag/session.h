@@ -21,8 +21,9 @@ struct session {
 	/* the rest is the session's own */
 	struct diag_client *client;
 	struct session_stream stream[SESSION_STREAMS];
-	bool attached;	   /* the streams flow in the call */
-	bool input_closed; /* nobody takes input any more */
+	int output[SESSION_STREAMS]; /* our own, for the program's */
+	bool attached;		     /* the streams flow in the call */
+	bool input_closed;	     /* nobody takes input any more */
 	bool escape;
 	u16 rows, columns; /* of the terminal, as the program was told at its start */
 	int escape_state, signal_fd, last_signal;

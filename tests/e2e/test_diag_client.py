@@ -568,6 +568,16 @@ def test_run_that_hangs():
             check(process.wait(10) == wanted, script.__name__, process.returncode)
             if blocked:
                 process.stdout.close()
+    # a terminal that takes no more
+    with Scripted(chatty) as server:
+        master, slave = pty.openpty()
+        process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=subprocess.DEVNULL, stdout=slave)
+        for _ in range(2):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+        check(process.wait(10) == 130, "a terminal that takes no more", process.returncode)
+        os.close(slave)
+        os.close(master)
     # and ~. of a terminal, whose program takes no input
     for more in (b"", number(5, 1)):
         with Scripted(lambda sock, stream, more=more: (sock.sendall(event(stream, number(1, 77), data(2, "up"), more)),
