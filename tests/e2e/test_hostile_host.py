@@ -7,15 +7,14 @@ import os
 import random
 import re
 
-from harness import BUILD, IMAGE, IMAGE_DEBUG, INITRD, KERNEL, check, long, parapet, timeout
-from machine import BUSYBOX, PROGRAM, RAW
+from harness import BUILD, IMAGE, IMAGE_DEBUG, INITRD, KERNEL, check, long, timeout
+from machine import PROGRAM, RAW, run_script
 
 HOSTILE = os.path.join(BUILD, "e2e/hostile_host")
 HYBRID = os.path.join(BUILD, "e2e/hybrid")
 KERNEL_NOISE = 1536  # KiB that its page allocator comes to hold back in some rounds; a leak of 64 bytes per message: 2300
 NOISE = 384  # KiB that VTL2's free memory may differ by; the paravisor's heap by a quarter of it
 BEGIN = r"""
-cd /tmp
 export XDG_RUNTIME_DIR=/tmp HOSTILE=/tmp
 mkfifo in out console
 exec 3<>console 4<>in 5<>out
@@ -33,11 +32,7 @@ DEVICES = "modprobe hv_vmbus; modprobe hv_utils; modprobe hv_sock; hv echo 7 &"
 
 
 def run(script, limit, files):
-    nested = ["--mem", "2560"]
-    for path in (PROGRAM, HOSTILE, *files):
-        nested += ["--file", path]
-    result = parapet("sh", "-c", BEGIN.format(program=PROGRAM) + script, program=BUSYBOX, limit=limit,
-                     nested=nested)
+    result = run_script(BEGIN.format(program=PROGRAM) + script, limit, (HOSTILE, *files))
     result.out = result.out.replace("\r", "")
     check("STUCK" not in result.out and "no answer" not in result.out, "VTL2 takes all messages", result)
     return result
