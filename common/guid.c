@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "common/hex.h"
+
 /* Order in which the text shows the bytes of the memory form */
 static const u8 guid_order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
 
@@ -13,17 +15,6 @@ char *guid_format(const struct guid *g, char out[GUID_TEXT])
 	snprintf(out, GUID_TEXT, "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x", g->data1,
 		 g->data2, g->data3, d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]);
 	return out;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 bool guid_parse(const char *text, size_t len, struct guid *out)

@@ -6,10 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_digit(char c, bool hex)
+#include "common/hex.h"
+
+/* Its value, -1: none. */
+static int digit(char c, int base)
 {
-	return (c >= '0' && c <= '9') ||
-	       (hex && ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')));
+	int value = hex_digit(c);
+
+	return value < base ? value : -1;
 }
 
 static bool is_letter(char c)
@@ -20,15 +24,12 @@ static bool is_letter(char c)
 /* Length of the number at text, 0 if none is there; a number has no letter directly behind it. */
 static size_t number_at(const char *text, u64 *value)
 {
-	bool hex = text[0] == '0' && text[1] == 'x' && is_digit(text[2], true);
-	size_t n = hex ? 2 : 0;
+	int base = text[0] == '0' && text[1] == 'x' && digit(text[2], 16) >= 0 ? 16 : 10;
+	size_t n = base == 16 ? 2 : 0;
 	u64 v = 0;
 
-	for (; is_digit(text[n], hex); n++) {
-		unsigned digit = (unsigned)(text[n] <= '9' ? text[n] - '0'
-							   : (text[n] | 0x20) - 'a' + 10);
-
-		if (__builtin_mul_overflow(v, hex ? 16 : 10, &v) || add_overflow(v, digit, &v))
+	for (int d; (d = digit(text[n], base)) >= 0; n++) {
+		if (__builtin_mul_overflow(v, base, &v) || add_overflow(v, (u64)d, &v))
 			return 0;
 	}
 	if (is_letter(text[n]))
@@ -46,8 +47,8 @@ int inspect_compare_names(const char *a, const char *b)
 		size_t m = 0, n = 0;
 
 		/* only at the start of a run */
-		if (is_digit(*a, false) && is_digit(*b, false) &&
-		    (a == a_start || !is_digit(a[-1], false))) {
+		if (digit(*a, 10) >= 0 && digit(*b, 10) >= 0 &&
+		    (a == a_start || digit(a[-1], 10) < 0)) {
 			m = number_at(a, &x);
 			n = number_at(b, &y);
 		}

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "common/hex.h"
 #include "igvm/hash.h"
 #include "igvm/internal.h"
 
@@ -456,16 +457,11 @@ char *igvm_hex(const u8 *bytes, size_t len, char *text)
 int igvm_unhex(const char *text, size_t len, u8 *out)
 {
 	for (size_t i = 0; i < len; i++) {
-		char c = text[i];
-		u8 v;
+		int v = hex_digit(text[i]);
 
-		if (c >= '0' && c <= '9')
-			v = (u8)(c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			v = (u8)((c | 0x20) - 'a' + 10);
-		else
+		if (v < 0)
 			return -EINVAL;
-		out[i / 2] = i % 2 ? (u8)(out[i / 2] << 4 | v) : v;
+		out[i / 2] = (u8)(i % 2 ? out[i / 2] << 4 | v : v);
 	}
 	return len % 2 ? -EINVAL : 0;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/hex.h"
 #include "host/plain.h"
 
 /* A decimal number up to one of the characters in ends; moves *at behind it. */
@@ -48,14 +49,6 @@ bool kmsg_parse(struct pb_bytes record, struct kmsg_record *parsed)
 	return true;
 }
 
-static int hex_digit(u8 c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t size)
 {
 	size_t used = 0;
@@ -68,9 +61,9 @@ size_t kmsg_unescape(struct pb_bytes text, bool keep_escape, char *out, size_t s
 		if (*c == '\\' && left >= 2 && c[1] == '\\') {
 			snprintf(piece, sizeof(piece), "\\");
 			i += 1;
-		} else if (*c == '\\' && left >= 4 && c[1] == 'x' && hex_digit(c[2]) >= 0 &&
-			   hex_digit(c[3]) >= 0) {
-			int byte = hex_digit(c[2]) << 4 | hex_digit(c[3]);
+		} else if (*c == '\\' && left >= 4 && c[1] == 'x' && hex_digit((char)c[2]) >= 0 &&
+			   hex_digit((char)c[3]) >= 0) {
+			int byte = hex_digit((char)c[2]) << 4 | hex_digit((char)c[3]);
 
 			/* the kernel writes a backslash that way, too */
 			if (byte == '\\' || (byte == 0x1b && keep_escape))
