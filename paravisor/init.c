@@ -79,11 +79,6 @@ static void credit_entropy(void)
 	file_release(fdt, FDT_SIZE_MAX);
 }
 
-static const char *environment_value(const char *name)
-{
-	return getenv(name);
-}
-
 static void write_setting(const char *path, const char *value)
 {
 	if (!file_write_text(path, value))
@@ -96,7 +91,7 @@ static void set_up_core_dumps(void)
 	struct policy policy;
 	bool refused;
 
-	policy_read(&policy, environment_value);
+	policy_read(&policy, getenv);
 	refused = policy_refusal(&policy, POLICY_DUMP);
 	/* one at a time; its end is not reported to us before the helper is done */
 	write_setting("/proc/sys/kernel/core_pipe_limit", "1");

@@ -47,11 +47,11 @@ char *crash_load(const char *path, size_t *len)
 static char *environment;
 static size_t environment_len;
 
-static const char *environment_value(const char *name)
+static char *environment_value(const char *name)
 {
 	size_t len = strlen(name);
 
-	for (const char *at = environment; at < environment + environment_len; at += strlen(at) + 1)
+	for (char *at = environment; at < environment + environment_len; at += strlen(at) + 1)
 		if (!strncmp(at, name, len) && at[len] == '=')
 			return at + len + 1;
 	return NULL;

@@ -32,11 +32,6 @@ static int listen_vsock(unsigned port)
 	return -1;
 }
 
-static const char *environment_value(const char *name)
-{
-	return getenv(name);
-}
-
 int diag_main(int argc, char **argv)
 {
 	const struct rlimit descriptors = {DESCRIPTORS, DESCRIPTORS};
@@ -50,7 +45,7 @@ int diag_main(int argc, char **argv)
 	setenv("HOME", "/", 0);
 	if (chdir("/"))
 		log_warn("chdir /: %s", strerror(errno));
-	policy_read(&options.policy, environment_value);
+	policy_read(&options.policy, getenv);
 	options.control_listener = listen_vsock(DIAG_PORT_CONTROL);
 	options.data_listener = listen_vsock(DIAG_PORT_DATA);
 	if (options.control_listener < 0 || options.data_listener < 0) {

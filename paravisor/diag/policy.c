@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static bool is_set(const char *(*get)(const char *name), const char *name, const char *old_name)
+static bool is_set(char *(*get)(const char *name), const char *name, const char *old_name)
 {
 	const char *value = get(name);
 
@@ -12,7 +12,7 @@ static bool is_set(const char *(*get)(const char *name), const char *name, const
 	return value && *value && strcmp(value, "0") != 0;
 }
 
-void policy_read(struct policy *policy, const char *(*get)(const char *name))
+void policy_read(struct policy *policy, char *(*get)(const char *name))
 {
 	policy->confidential = is_set(get, "OPENHCL_CONFIDENTIAL", "UNDERHILL_CONFIDENTIAL");
 	policy->debug = is_set(get, "OPENHCL_CONFIDENTIAL_DEBUG", "UNDERHILL_CONFIDENTIAL_DEBUG");

@@ -33,7 +33,7 @@ extern const struct policy_method policy_methods[];
 extern const size_t policy_method_count;
 
 /* get: the value of an environment variable or NULL, as getenv(). */
-void policy_read(struct policy *policy, const char *(*get)(const char *name));
+void policy_read(struct policy *policy, char *(*get)(const char *name));
 /* NULL if allowed, or the reason for the peer. */
 const char *policy_refusal(const struct policy *policy, enum policy_right right);
 /* The same for a ttrpc call; what is not in the table is refused. */

@@ -159,11 +159,6 @@ static int listen_unix(const char *path)
 	return fd;
 }
 
-static const char *environment_value(const char *name)
-{
-	return getenv(name);
-}
-
 int main(int argc, char **argv)
 {
 	struct diag_options options = {0};
@@ -172,7 +167,7 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		return 2;
 	log_set_name("diagd");
-	policy_read(&options.policy, environment_value);
+	policy_read(&options.policy, getenv);
 	options.control_listener = listen_unix(argv[1]);
 	options.data_listener = listen_unix(argv[2]);
 	options.link_path = argc > 3 ? argv[3] : NULL;

@@ -22,7 +22,7 @@
 
 static const char *variables; /* "NAME=VALUE\n"... */
 
-static const char *get(const char *name)
+static char *get(const char *name)
 {
 	static char value[2][32];
 	static unsigned turn;
