@@ -1,9 +1,8 @@
 /* `parapet`: subcommand dispatch. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "common/io.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "host/control.h"
@@ -35,21 +34,9 @@ static void usage(FILE *f)
 		"\n'parapet COMMAND --help' tells more; 'parapet --version' tells the version.\n");
 }
 
-/* The number of a standard stream that is closed must not become that of a socket, or of a file. */
-static void open_standard_streams(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
-
 int main(int argc, char **argv)
 {
-	open_standard_streams();
+	io_open_standard();
 	log_set_name("parapet");
 	if (argc < 2) {
 		usage(stderr);

@@ -1,4 +1,5 @@
 /* Process 1 of VTL2. */
+#include "common/io.h"
 #include "common/log.h"
 #include "paravisor/config.h"
 #include "paravisor/diag/policy.h"
@@ -237,6 +238,8 @@ int init_main(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	mount_all();
+	/* without a console the kernel opens none for us */
+	io_open_standard();
 	klog_start("init");
 	umask(077);
 	credit_entropy();

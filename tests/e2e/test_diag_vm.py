@@ -9,6 +9,7 @@ check tree; parapet inspect -r boot; parapet inspect -r vm/vmbus_relay; parapet 
 parapet inspect -r | grep -c -E "error|_,$"
 check exits; parapet inspect vm/partition/vp/1/stats/vtl_transitions
 check code; parapet exec /bin/sh -c 'echo out; echo err >&2; exit 7' 2>err; echo "code $? $(cat err)"
+check nothing; parapet exec /bin/sh -c 'cat; echo "cat $?"' </dev/null; echo "code $?"
 check missing; parapet exec /no/such/file; echo "code $?"
 check bytes; head -c 300000 /dev/urandom >blob; parapet exec /bin/cat <blob >blob2; cmp blob blob2 && echo same
 check twenty
@@ -38,6 +39,7 @@ def test_diagnostics_in_a_machine():
         "tree": r'guest_entry_us: [1-9].* init_us: [1-9].*interface_name: "kvp_ic".*relayed: [1-9],\s*}\s*"connected"\s0\n$',
         "exits": r"^[1-9]\d*\n",
         "code": r"^out\ncode 7 err\n",
+        "nothing": r"^cat 0\ncode 0\n",
         "missing": r"code 125",
         "bytes": r"same",
         "twenty": r"^1\n20\n",
