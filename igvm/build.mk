@@ -3,7 +3,7 @@ igvm_LIB := igvm/types.c igvm/spans.c igvm/read.c igvm/check.c igvm/relocate.c i
 	igvm/elf.c igvm/pages.c igvm/paravisor.c igvm/payload.c igvm/manifest.c igvm/build.c \
 	igvm/parts.c igvm/patch.c igvm/extract.c igvm/decode.c igvm/inspect.c \
 	igvm/inspect_layout.c igvm/inspect_print.c \
-	igvm/hash.c igvm/measure.c igvm/sign.c \
+	igvm/hash.c igvm/measure.c igvm/measure_rest.c igvm/sign.c \
 	igvm/cbor.c igvm/corim.c igvm/pagelist.c igvm/endorse.c igvm/diff.c
 
 IGVM_CLI := igvm/main.c igvm/cli.c $(sort $(wildcard igvm/cmd_*.c))

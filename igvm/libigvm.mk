@@ -1,8 +1,8 @@
 # libigvm: the IGVM library for other projects; make install
 # The library for others: what igvm/igvm.h declares, and no other name to clash with
 LIBIGVM := common/crc32.c $(addprefix igvm/,types.c spans.c read.c check.c relocate.c write.c elf.c \
-	pages.c paravisor.c payload.c parts.c tables.c snp.c patch.c hash.c measure.c sign.c cbor.c \
-	corim.c diff.c)
+	pages.c paravisor.c payload.c parts.c tables.c snp.c patch.c hash.c measure.c \
+	measure_rest.c sign.c cbor.c corim.c diff.c)
 $(B)/libigvm.a: $(LIBIGVM:%.c=$(B)/native/%.o)
 	$(call say,AR,$@)
 	$(Q)ld -r -o $(@:.a=.o) $^

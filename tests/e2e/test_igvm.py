@@ -5,15 +5,12 @@ import os
 import random
 import struct
 import subprocess
-import sys
 import tempfile
 import zlib
 
 import harness
+import igvm_measure
 from harness import ROOT
-
-sys.path.insert(0, os.path.join(ROOT, "tests"))
-import igvm_measure  # noqa: E402
 
 IGVM = os.environ.get("IGVM", os.path.join(ROOT, "build/bin/igvm"))
 PAGE = 4096
