@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "common/log.h"
-#include "host/control.h"
+#include "host/control_client.h"
 #include "host/plain.h"
 
 static const char help[] =

@@ -5,7 +5,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "common/version.h"
-#include "host/control.h"
+#include "host/control_client.h"
 #include "host/diag/commands.h"
 #include "host/kvp.h"
 #include "host/run.h"

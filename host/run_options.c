@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
-#include "host/control.h"
+#include "host/control_client.h"
 #include "host/diag/client.h"
 #include "host/vm.h"
 

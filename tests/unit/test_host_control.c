@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host/control.h"
+#include "host/control_client.h"
 #include "host/kvp.h"
 #include "host/unix_socket.h"
 
