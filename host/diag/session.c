@@ -146,8 +146,11 @@ static void on_event(void *context, u32 stream, struct pb_bytes message)
 		return;
 	if (event.pid)
 		s->pid = event.pid;
-	for (int i = 0; i < RUN_OUTPUTS; i++)
-		pb_raw(&s->stream[OUT + i].buffer, event.text[i].data, event.text[i].size);
+	for (int i = 0; i < RUN_OUTPUTS; i++) {
+		/* not of a stream that we have not asked for */
+		if (s->stream[OUT + i].to >= 0)
+			pb_raw(&s->stream[OUT + i].buffer, event.text[i].data, event.text[i].size);
+	}
 	if (add_overflow(s->credit, event.credit, &s->credit))
 		s->credit = UINT64_MAX;
 	s->input_closed |= event.input_closed;

@@ -611,7 +611,7 @@ def test_run_resized_at_its_start():
 
 
 def test_run_of_a_hostile_server():
-    def run(*frames):
+    def run(*frames, options=()):
         """(exit code, output, the most memory in KiB)"""
         measured = threading.Event()
 
@@ -621,7 +621,7 @@ def test_run_of_a_hostile_server():
             sock.sendall(frame(stream, 2, ok(number(1, 9))))
             until_closed(sock)
         with Scripted(script) as server:
-            process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=subprocess.DEVNULL,
+            process = subprocess.Popen([PARAPET, "exec", *options, server.path, "prog"], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE)
             out, most = b"", 0
             while not out.endswith(b".") and (piece := os.read(process.stdout.fileno(), 65536)):
@@ -642,6 +642,8 @@ def test_run_of_a_hostile_server():
     odd = [lambda s: event(s + 2, data(2, "no")), lambda s: event(s, data(9, "x"), UNKNOWN), lambda s: event(s),
            lambda s: event(s, number(4, 0), number(1, 1 << 63)), lambda s: event(s, b"\xff"), lambda s: frame(s, 7, b"")]
     check(run(up, *odd[:5], lambda s: event(s, data(2, "yes")))[:2] == (9, b"yes."), "ignored")
+    for option in ("-t", "-2"):
+        check(run(up, lambda s: event(s, data(3, "no")), options=[option])[:2] == (9, b"."), "no such stream")
     check(run(up, odd[5])[0] == 125, "no answer of that type")
     check(run(up, lambda s: struct.pack(">IIBB", 1 << 25, s, 3, 0) + bytes(1 << 25))[0] == 125, "too large")
     for name, flood in (("no call", lambda s: frame(1001, 2, ok()) * 300000),
