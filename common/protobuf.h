@@ -1,7 +1,7 @@
 /*
  * Protobuf wire format: a bounded writer and a strict reader.
  * Of our own: the messages here are few and shallow in code but recursive in form, and the replies
- * follow a stricter dialect (see common/inspect.h), for which a generated table gains nothing.
+ * follow a stricter dialect (see common/diag/inspect.h), for which a generated table gains nothing.
  */
 #ifndef PARAPET_COMMON_PROTOBUF_H
 #define PARAPET_COMMON_PROTOBUF_H

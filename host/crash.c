@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "common/vmbus/crash.h"

@@ -5,7 +5,7 @@
 #ifndef PARAPET_PARAVISOR_BOOT_H
 #define PARAPET_PARAVISOR_BOOT_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "common/saved.h"
 
 enum boot_point {

@@ -1,7 +1,7 @@
 /* Statistics as "name value" lines over the host link. */
 #include "paravisor/report.h"
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "paravisor/file.h"
 #include "paravisor/hostlink.h"
 #include "paravisor/machine.h"

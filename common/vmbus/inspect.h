@@ -6,7 +6,7 @@
 #ifndef PARAPET_COMMON_VMBUS_INSPECT_H
 #define PARAPET_COMMON_VMBUS_INSPECT_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "common/vmbus/client.h"
 #include "common/vmbus/server.h"
 

@@ -2,7 +2,7 @@
 #ifndef PARAPET_HOST_DIAG_CLIENT_H
 #define PARAPET_HOST_DIAG_CLIENT_H
 
-#include "common/ttrpc.h"
+#include "common/diag/ttrpc.h"
 
 #define DIAG_PORT_CONTROL 1
 #define DIAG_PORT_DATA	  2

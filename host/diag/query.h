@@ -2,7 +2,7 @@
 #ifndef PARAPET_HOST_DIAG_QUERY_H
 #define PARAPET_HOST_DIAG_QUERY_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "host/diag/client.h"
 
 #define QUERY_TIMEOUT_NS 1000000000ull

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 
 /* Braces and indentation, "name: value," as OpenHCL's tool shows them; ends with a newline. */
 void render_text(FILE *f, const struct inspect_node *node);

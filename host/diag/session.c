@@ -1,7 +1,7 @@
 /*
  * A program in VTL2 with our own standard streams.
  *
- * Our own server carries them in the call that starts the program (common/diag_run.h). With others,
+ * Our own server carries them in the call that starts the program (common/diag/run.h). With others,
  * and for a program that is to have sockets, each stream has its data connection. Their protocol
  * has no message for a window size either: LINES and COLUMNS stand in the environment, and a change
  * is made by `stty` on the program's terminal, as far as there is one.
@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/diag_run.h"
+#include "common/diag/run.h"
 #include "common/log.h"
 #include "host/diag/terminal.h"
 

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "paravisor/crash/maps.h"

@@ -6,7 +6,7 @@
 #ifndef PARAPET_PARAVISOR_CRASH_FILTER_H
 #define PARAPET_PARAVISOR_CRASH_FILTER_H
 
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 
 #define FILTER_PHDRS_MAX 1024u
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 #include "common/log.h"
 #include "paravisor/diag/policy.h"
 

@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_DIAG_CONTROL_H
 #define PARAPET_PARAVISOR_DIAG_CONTROL_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "paravisor/diag/link.h"
 
 /* A request that another process of the same program will answer. */

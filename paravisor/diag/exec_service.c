@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/diag_run.h"
+#include "common/diag/run.h"
 #include "paravisor/diag/run.h"
 
 #define WORDS_MAX 4096

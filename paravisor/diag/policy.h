@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_DIAG_POLICY_H
 #define PARAPET_PARAVISOR_DIAG_POLICY_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 
 /*
  * Decided by the environment that the kernel made of its command line, whose policy is part of the

@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_DIAG_PROC_H
 #define PARAPET_PARAVISOR_DIAG_PROC_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 
 /* Calls visit for each process, in order of their number, until it returns false. */
 void proc_each(bool (*visit)(void *context, int pid), void *context);

@@ -1,5 +1,5 @@
 /*
- * Programs whose streams flow in the call that has started them (common/diag_run.h).
+ * Programs whose streams flow in the call that has started them (common/diag/run.h).
  *
  * Descriptors are polled edge-triggered. Output waits in the program's own pipe while the peer does
  * not read; input waits here, up to RUN_WINDOW, while the program does not.
@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "common/diag_run.h"
+#include "common/diag/run.h"
 
 #define ROUNDS 16
 #define PIECE  16384u

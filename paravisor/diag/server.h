@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_DIAG_SERVER_H
 #define PARAPET_PARAVISOR_DIAG_SERVER_H
 
-#include "common/ttrpc.h"
+#include "common/diag/ttrpc.h"
 #include "paravisor/diag/child.h"
 #include "paravisor/diag/data.h"
 #include "paravisor/diag/link.h"

@@ -7,7 +7,7 @@
 #ifndef PARAPET_PARAVISOR_SERVICING_SERVICING_H
 #define PARAPET_PARAVISOR_SERVICING_SERVICING_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "paravisor/config.h"
 #include "paravisor/diag/control.h"
 

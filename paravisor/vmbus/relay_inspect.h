@@ -2,7 +2,7 @@
 #ifndef PARAPET_PARAVISOR_VMBUS_RELAY_INSPECT_H
 #define PARAPET_PARAVISOR_VMBUS_RELAY_INSPECT_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "paravisor/vmbus/relay.h"
 
 /* Counters. */

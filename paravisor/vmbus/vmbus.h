@@ -6,7 +6,7 @@
 #ifndef PARAPET_PARAVISOR_VMBUS_VMBUS_H
 #define PARAPET_PARAVISOR_VMBUS_VMBUS_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "common/protobuf.h"
 #include "paravisor/config.h"
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 #include "paravisor/crash/filter.h"
 #include "paravisor/crash/maps.h"
 

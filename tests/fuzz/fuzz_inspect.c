@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "host/diag/render.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);

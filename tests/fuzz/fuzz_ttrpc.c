@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/diag_run.h"
-#include "common/ttrpc.h"
+#include "common/diag/run.h"
+#include "common/diag/ttrpc.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 #include "paravisor/crash/filter.h"
 #include "paravisor/crash/maps.h"
 

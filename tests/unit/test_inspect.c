@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 #include "tests/unit/hex.h"
 
 static char filter[32] = "info";

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "common/ttrpc.h"
+#include "common/diag/ttrpc.h"
 #include "tests/unit/hex.h"
 
 #define PING_REQUEST "00 00 00 18 00 00 00 01 01 00 0a 10 'diag.OpenhclDiag' 12 04 'Ping'"

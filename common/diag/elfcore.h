@@ -4,8 +4,8 @@
  * The KMSG note is 256 KiB, always: header and name, records as /dev/kmsg gives them, zeros, and in
  * the last 4 bytes the length of the records (OpenVMM openhcl/underhill_crash, elfcore 2.0.1).
  */
-#ifndef PARAPET_COMMON_ELFCORE_H
-#define PARAPET_COMMON_ELFCORE_H
+#ifndef PARAPET_COMMON_DIAG_ELFCORE_H
+#define PARAPET_COMMON_DIAG_ELFCORE_H
 
 #include "common/protobuf.h"
 

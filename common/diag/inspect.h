@@ -18,8 +18,8 @@
  * The encoding is that of OpenHCL's InspectService (a stricter dialect of protobuf: a Rust enum is
  *a message with one of its fields, always present).
  */
-#ifndef PARAPET_COMMON_INSPECT_H
-#define PARAPET_COMMON_INSPECT_H
+#ifndef PARAPET_COMMON_DIAG_INSPECT_H
+#define PARAPET_COMMON_DIAG_INSPECT_H
 
 #include "common/protobuf.h"
 

@@ -1,5 +1,5 @@
 /* Inspect: names in order, errors and values as text. */
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Inspect: a program describes its state, and what was asked for becomes a tree. */
-#include "common/inspect_impl.h"
+#include "common/diag/inspect_impl.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* ttrpc framing and envelopes. */
-#include "common/ttrpc.h"
+#include "common/diag/ttrpc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Inspect: what building and decoding of trees share; for common/inspect*.c only. */
-#ifndef PARAPET_COMMON_INSPECT_IMPL_H
-#define PARAPET_COMMON_INSPECT_IMPL_H
+#ifndef PARAPET_COMMON_DIAG_INSPECT_IMPL_H
+#define PARAPET_COMMON_DIAG_INSPECT_IMPL_H
 
-#include "common/inspect.h"
+#include "common/diag/inspect.h"
 
 /* A node that is not evaluated, without a name. NULL, and the tree has failed: above its limit. */
 struct inspect_node *inspect_new_node(struct inspect_tree *tree);

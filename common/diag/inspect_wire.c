@@ -1,5 +1,5 @@
 /* Inspect: trees as the protobuf messages of InspectService, and back. */
-#include "common/inspect_impl.h"
+#include "common/diag/inspect_impl.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
  * there). Frame: length, stream (u32, big endian), type, flags, then a protobuf envelope; the body
  * of a data frame is the message itself.
  */
-#ifndef PARAPET_COMMON_TTRPC_H
-#define PARAPET_COMMON_TTRPC_H
+#ifndef PARAPET_COMMON_DIAG_TTRPC_H
+#define PARAPET_COMMON_DIAG_TTRPC_H
 
 #include "common/protobuf.h"
 

@@ -1,5 +1,5 @@
 /* Messages of parapet.Diag/Run. */
-#include "common/diag_run.h"
+#include "common/diag/run.h"
 
 void run_event_write(struct pb_writer *w, const struct run_event *event)
 {

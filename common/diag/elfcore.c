@@ -1,5 +1,5 @@
 /* ELF core files of x86-64, and the note with the kernel's log records. */
-#include "common/elfcore.h"
+#include "common/diag/elfcore.h"
 
 #include <elf.h>
 #include <string.h>
