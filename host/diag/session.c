@@ -521,16 +521,19 @@ static int move_streams(struct session *s)
 	}
 }
 
+/* Those that are to be ignored stay so: a job in the background, nohup. */
 static int catch_signals(void)
 {
+	static const int passed_on[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction before;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++) {
+		if (!sigaction(passed_on[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			sigaddset(&set, passed_on[i]);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -120,20 +120,34 @@ def test_exec_without_standard_streams():
 
 
 def test_exec_whose_output_is_held():
-    """The program has ended, somebody else has its output: Ctrl-C is a way out."""
+    """The program has ended, somebody else has its output: a second signal is a way out."""
     with Server() as server:
         fds = server.fds()
         held = subprocess.Popen([PARAPET, "exec", server.path, "sh", "-c", "sleep 5 & echo up; exit 3"],
                                 stdout=subprocess.PIPE)
         check(held.stdout.readline() == b"up\n", "up")
         time.sleep(0.2)
-        held.send_signal(signal.SIGINT)
+        held.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         check(held.poll() is None, "the first does not reach the program")
-        held.send_signal(signal.SIGINT)
-        check(held.wait(3) == 128 + signal.SIGINT, "the second ends the command", held.returncode)
+        held.send_signal(signal.SIGTERM)
+        check(held.wait(3) == 128 + signal.SIGTERM, "the second ends the command", held.returncode)
         held.stdout.close()
         server.settle(fds, "what it left")
+
+
+def test_exec_with_an_ignored_signal():
+    """As under nohup, or a job of a script in the background: it reaches neither us nor the program."""
+    with Server() as server:
+        process = subprocess.Popen([PARAPET, "exec", server.path, "sh", "-c", "echo up; sleep 1; exit 3"],
+                                   stdout=subprocess.PIPE,
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        check(process.stdout.readline() == b"up\n", "up")
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        check(process.wait(20) == 3, "it goes on to its end", process.returncode)
+        process.stdout.close()
 
 
 def test_usage():
@@ -535,7 +549,7 @@ def test_run_that_ends():
 
 
 def test_run_that_hangs():
-    """Ctrl-C is a way out of whatever the server does, or does not."""
+    """A second signal is a way out of whatever the server does, or does not."""
     def silent(sock, stream):
         until_closed(sock)
 
@@ -555,16 +569,16 @@ def test_run_that_hangs():
     def chatty(sock, stream):
         sock.sendall(event(stream, number(1, 77)))
         no_pid(sock, stream)
-    for script, wanted, blocked in ((silent, -signal.SIGINT, False), (no_pid, -signal.SIGINT, False),
-                                    (deaf, 130, False), (no_credit, 130, False), (chatty, 130, False),
-                                    (chatty, 130, True)):
+    for script, wanted, blocked in ((silent, -signal.SIGTERM, False), (no_pid, -signal.SIGTERM, False),
+                                    (deaf, 143, False), (no_credit, 143, False), (chatty, 143, False),
+                                    (chatty, 143, True)):
         with Scripted(script) as server, open("/dev/zero", "rb") as zero:
             process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=zero,
                                        stdout=subprocess.PIPE if blocked else subprocess.DEVNULL)
             for _ in range(2):
                 time.sleep(0.5)
                 check(process.poll() in (None, wanted), f"{script.__name__} runs", process.returncode)
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
             check(process.wait(10) == wanted, script.__name__, process.returncode)
             if blocked:
                 process.stdout.close()
@@ -574,8 +588,8 @@ def test_run_that_hangs():
         process = subprocess.Popen([PARAPET, "exec", server.path, "prog"], stdin=subprocess.DEVNULL, stdout=slave)
         for _ in range(2):
             time.sleep(0.5)
-            process.send_signal(signal.SIGINT)
-        check(process.wait(10) == 130, "a terminal that takes no more", process.returncode)
+            process.send_signal(signal.SIGTERM)
+        check(process.wait(10) == 143, "a terminal that takes no more", process.returncode)
         os.close(slave)
         os.close(master)
     # and ~. of a terminal, whose program takes no input
