@@ -15,7 +15,7 @@ import diagnostics  # noqa: E402
 from vm import Vm  # noqa: E402
 
 SIZES = (64, 65536)
-COUNT = {64: 200, 65536: 20}
+COUNT = {64: 200, 65536: 240}
 REPEATS = 20
 
 
