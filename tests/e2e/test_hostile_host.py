@@ -20,7 +20,7 @@ mkfifo in out console
 exec 3<>console 4<>in 5<>out
 parapet() {{ command=$1; shift; {program} $command demo "$@"; }}
 ping() {{ echo "   $(timeout 20 {program} ping demo 2>&1)"; }}
-until_ping() {{ i=0; until timeout 3 {program} ping demo >/dev/null 2>&1 || [ $((i += 1)) -gt 60 ]; do sleep 0.5; done; }}
+until_ping() {{ i=0; until timeout 3 {program} ping demo >/dev/null 2>&1 || [ $((i += 1)) -gt ${{tries:-60}} ]; do sleep 0.5; done; }}
 storm() {{ echo "$*" >&4; read -t 60 -r line <&5 || {{ echo "no answer to $*"; tail -n 30 guest; exit 1; }}; echo "   $line"; }}
 memory() {{ parapet inspect -j proc/meminfo; parapet inspect -j proc/processes/paravisor; }}
 guest() {{ n=$((n + 1)); echo "echo GUEST-$((n + 1000))" >&3; i=0
@@ -101,12 +101,12 @@ def test_more_storms_of_messages():
 # there costs it time and warnings, and it must come back. No lost or changed answers here: upstream waits
 # for each without a limit, so that a host which keeps one back keeps VTL2's sockets from working, for good.
 
-def kernel_storms(seeds, size, limit):
+def kernel_storms(seeds, size, limit, tries=60):
     script = f"""
 {HOSTILE} run --image {IMAGE} --kernel {KERNEL} --initrd {INITRD} --memory 256M --name demo --crash-dir crash \\
     --cmdline 'console=ttyS0 loglevel=3' <console >guest 2>&1 &
 vm=$!
-until_ping; ping; guest; memory
+until_ping; ping; guest; memory; tries={tries}
 """
     for seed in seeds:
         script += f"echo '== round of seed {seed}'\n"
@@ -135,9 +135,12 @@ def test_storms_to_the_kernel():
 
 @long(1500)
 def test_more_storms_to_the_kernel():
+    """Of random ones, some leave the kernel waiting for an answer that its host owes it. The guest never notices."""
     for _ in range(4):
-        seeds = [random.randrange(1 << 32) for _ in range(5)]
-        judge_kernel(kernel_storms(seeds, 5, 360), 5)
+        seeds = [random.randrange(1 << 32) for _ in range(3)]
+        result = kernel_storms(seeds, 5, 360, tries=2)
+        check(result.out.count("guest goes on") == len(seeds) + 1 and "code 143\n" in result.out
+              and "VTL2 crash" not in result.out, "the guest", result)
 
 
 # A guest that comes and goes while its host's answers are changed from the first one on.
