@@ -46,6 +46,14 @@ def memories(text):
     return list(zip(free, anonymous))
 
 
+def flat_memory(result, noise=NOISE):
+    """After each round VTL2 has the free memory, and the paravisor the heap, of the first reading."""
+    first, *others = memories(result.out)
+    for free, anonymous in others:
+        check(free > first[0] - noise and anonymous < first[1] + NOISE / 4,
+              f"memory (free, of the paravisor): {first}, then {(free, anonymous)}", result)
+
+
 def storms(seeds, size, limit):
     """A Linux guest with all its devices, and the storms around it: a round for each seed."""
     script = f"""
@@ -79,10 +87,7 @@ def judge(result, rounds):
     answers = whole.count("diagnostics answer")
     check(answers == 7 * rounds + 1, f"VTL2 answers each time: {answers}", result)
     check(re.search(r"code 143\n", whole), "runs to the end", result)
-    first, *others = memories(whole)
-    for free, anonymous in others:
-        check(free > first[0] - NOISE and anonymous < first[1] + NOISE / 4,
-              f"memory (free, of the paravisor): {first}, then {(free, anonymous)}", result)
+    flat_memory(result)
 
 
 @timeout(240)
@@ -122,10 +127,7 @@ def judge_kernel(result, rounds):
     check(whole.count("guest goes on") == rounds + 1, "the guest", result)
     check(whole.count("diagnostics answer") == 4 * rounds + 1, "VTL2 answers each time", result)
     check(re.search(r"code 143\n", whole), "runs to the end", result)
-    first, *others = memories(whole)
-    for free, anonymous in others:
-        check(free > first[0] - KERNEL_NOISE and anonymous < first[1] + NOISE / 4,
-              f"memory (free, of the paravisor): {first}, then {(free, anonymous)}", result)
+    flat_memory(result, KERNEL_NOISE)
 
 
 @timeout(240)
@@ -212,10 +214,7 @@ def judge_rings(result, rounds, writes):
     for what, count in (("diagnostics answer", rounds), ("new connection", rounds),
                         ("guest goes on", rounds + 1), ("code 143\n", 1)):
         check(whole.count(what) == count, what, result)
-    first, *others = memories(whole)
-    for free, anonymous in others:
-        check(free > first[0] - NOISE and anonymous < first[1] + NOISE / 4,
-              f"memory (free, of the paravisor): {first}, then {(free, anonymous)}", result)
+    flat_memory(result)
     # "busy" is of 400 ticks; a connection that nobody can end costs its files
     for name, more in (("host", 512), ("files", 2), ("busy", 150)):
         first, *others = [int(n) for n in re.findall(rf"^{name} (\d+)", whole, re.M)]
